@@ -1,0 +1,39 @@
+# Needs Python 3.11 or later, make and git. Everything else goes into .venv and .local of this checkout.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run token migrate test check bench
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.ready: requirements.txt requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed (make PYTHON=/path/to/python3)" >&2; exit 1; }
+	@echo "setting up .venv with $(PYTHON)" >&2
+	@$(PYTHON) -m venv .venv >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt >&2
+	@touch $@
+
+run: .venv/.ready ## Serve the local stack on PORT (8000): Postgres, a demo agency, gunicorn
+	@$(BIN)/python -m service.localstack run
+
+token: .venv/.ready ## Print a fresh token of the demo user
+	@$(BIN)/python -m service.localstack token
+
+migrate: .venv/.ready ## Apply the migrations to DATABASE_URL
+	@$(BIN)/python -m service.migrate
+
+test: .venv/.ready ## Run the tests on a real Postgres (TEST_DATABASE_URL, testcontainers or embedded)
+	@$(BIN)/pytest
+
+check: .venv/.ready ## What CI runs: lint, format, types, import contracts, tests
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest
+
+bench: .venv/.ready ## Run the benchmarks (needs wrk)
+	@$(BIN)/python -m bench.start_sync

@@ -1,0 +1,71 @@
+"""The closed list of errors: code, HTTP status and public text, in one table.
+
+A caller sees the code and the text and nothing else; `ServiceError.__cause__` and the log carry the cause.
+"""
+
+from enum import Enum
+from typing import Any
+
+
+class ErrorCode(Enum):
+    """Each member's value is the stable word that programs match on."""
+
+    status: int
+    text: str
+
+    def __new__(cls, code: str, status: int, text: str) -> "ErrorCode":
+        member = object.__new__(cls)
+        member._value_ = code
+        member.status = status
+        member.text = text
+        return member
+
+    INVALID_BODY = "invalid_body", 400, "The request body must be a JSON object."
+    INVALID_FIELDS = "invalid_fields", 400, "The request has invalid fields."
+    BAD_REQUEST = "bad_request", 400, "The request is malformed."
+    TOKEN_MISSING = "token_missing", 401, "An Authorization header with a Bearer token is required."
+    TOKEN_INVALID = "token_invalid", 401, "The access token is invalid."
+    TOKEN_EXPIRED = "token_expired", 401, "The access token has expired."
+    SESSION_REVOKED = "session_revoked", 401, "The session is no longer valid. Sign in again."
+    NO_AGENCY = "no_agency", 403, "The user does not belong to an agency."
+    NOT_FOUND = "not_found", 404, "There is nothing at this address."
+    METHOD_NOT_ALLOWED = "method_not_allowed", 405, "This method is not allowed here."
+    SYNC_ALREADY_ACTIVE = (
+        "sync_already_active",
+        409,
+        "A historical sync job already exists for this agency. Wait for it or cancel it.",
+    )
+    BODY_TOO_LARGE = "body_too_large", 413, "The request body is too large."
+    INTERNAL_ERROR = "internal_error", 500, "Something went wrong. Quote the request id to support."
+    DATABASE_UNAVAILABLE = (
+        "database_unavailable",
+        503,
+        "The database is unavailable at the moment. Try again shortly.",
+    )
+    AUTH_KEYS_UNAVAILABLE = (
+        "auth_keys_unavailable",
+        503,
+        "Access tokens cannot be verified at the moment. Try again shortly.",
+    )
+
+
+class ServiceError(Exception):
+    """An answer other than success.
+
+    `details` join the public body beside `error` and `code`; `reason` is for operators and goes to the log only.
+    `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        *,
+        reason: str | None = None,
+        retry_after: int | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(reason or code.value)
+        self.code = code
+        self.reason = reason
+        self.retry_after = retry_after
+        self.details = details

@@ -1,0 +1,171 @@
+"""What every response has in common: request id, CORS, error bodies, one log line; and the health routes."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+from uuid import uuid4
+
+import structlog
+from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
+from flask_cors import CORS
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from service.auth import Authenticator
+from service.db import Database
+from service.errors import ErrorCode, ServiceError
+from service.settings import Settings
+
+MAX_BODY_BYTES = 16 * 1024
+REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
+ALLOWED_METHODS = "GET, POST, OPTIONS"
+ALLOWED_HEADERS = (
+    "authorization, x-client-info, apikey, content-type, x-region, x-retry-count, "
+    "traceparent, tracestate, baggage, x-request-id"
+)
+EXPOSED_HEADERS = "x-request-id, retry-after"
+PREFLIGHT_SECONDS = 24 * 60 * 60
+
+HTTP_ERRORS = {
+    400: ErrorCode.BAD_REQUEST,
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    413: ErrorCode.BODY_TOO_LARGE,
+}
+
+log = structlog.get_logger(__name__)
+health = Blueprint("health", __name__)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Give every response of `app` its id, CORS headers and log line, and every error the contract's shape."""
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.url_map.merge_slashes = False  # a redirect is no answer to a POST
+    app.before_request(_begin)
+    app.after_request(_finish)  # runs last: Flask calls these in reverse order
+    app.after_request(_add_cors_lists)
+    CORS(
+        app,
+        origins=list(settings.cors_allowed_origins),
+        send_wildcard=True,
+        expose_headers=EXPOSED_HEADERS,
+        max_age=PREFLIGHT_SECONDS,
+    )
+    app.register_error_handler(Exception, _render)
+
+
+def authenticated(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Call the view with the Principal of the request's token, or answer 401."""
+
+    @wraps(view)
+    def wrapper(**arguments: Any) -> Any:
+        authenticator: Authenticator = current_app.extensions["authenticator"]
+        principal = authenticator.authenticate(request.headers.get("Authorization"))
+        g.user_id = str(principal.user_id)
+        return view(principal, **arguments)
+
+    return wrapper
+
+
+def database() -> Database:
+    return cast(Database, current_app.extensions["database"])
+
+
+def json_object(*known: str) -> dict[str, Any]:
+    """Return the request's body, `{}` where there is none, whatever its Content-Type says.
+
+    Raises ServiceError: 400 unless it is a JSON object (RFC 8259) with no field but the known ones, 413 if it is
+    too large.
+    """
+    body = request.get_data(cache=False)
+    try:
+        # A deep nest of brackets exhausts the parser's stack; "NaN" and a digit string of 16 KiB are not JSON either.
+        document = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse) if body else {}
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise ServiceError(ErrorCode.INVALID_BODY, fields={})
+    if unknown := document.keys() - set(known):
+        raise ServiceError(ErrorCode.INVALID_FIELDS, fields=dict.fromkeys(sorted(unknown), "is not a known field"))
+    return document
+
+
+@health.get("/healthz")
+def healthz() -> Response:
+    return jsonify(status="ok")
+
+
+@health.get("/readyz")
+def readyz() -> Response:
+    with database().connection() as conn:
+        conn.execute("select 1")
+    return jsonify(status="ok")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _begin() -> None:
+    g.started = time.perf_counter()
+    sent = request.headers.get("X-Request-ID", "")
+    g.request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid4())
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _add_cors_lists(response: Response) -> Response:
+    # flask-cors decides about the origin; the lists are the same for every request, as the Edge Functions sent them.
+    if response.headers.get("Access-Control-Allow-Origin") != "*":
+        response.vary.add("Origin")
+    if "Access-Control-Allow-Origin" in response.headers:
+        response.headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS
+        response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+        if request.method == "OPTIONS":
+            response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+    return response
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.request_id
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status_code,
+        duration_ms=round((time.perf_counter() - g.started) * 1000, 2),
+        user_id=g.get("user_id"),
+        agency_id=g.get("agency_id"),
+    )
+    return response
+
+
+def _render(error: Exception) -> Response:
+    failure = _as_service_error(error)
+    code = failure.code
+    body = {"error": code.text, "code": code.value, **failure.details}
+    if code.status >= 500:
+        body["request_id"] = g.request_id
+        log.error("request_failed", code=code.value, reason=failure.reason, exc_info=error)
+    elif failure.reason:
+        log.info("request_refused", code=code.value, reason=failure.reason)
+    response = jsonify(body)
+    response.status_code = code.status
+    if code.status == 401:
+        sent = code is not ErrorCode.TOKEN_MISSING
+        response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if sent else "Bearer"
+    if failure.retry_after is not None:
+        response.headers["Retry-After"] = str(failure.retry_after)
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return response
+
+
+def _as_service_error(error: Exception) -> ServiceError:
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
+        return ServiceError(HTTP_ERRORS.get(error.code, ErrorCode.BAD_REQUEST))
+    return ServiceError(ErrorCode.INTERNAL_ERROR, reason=repr(error))

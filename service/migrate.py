@@ -1,0 +1,65 @@
+"""`python -m service.migrate`: applies migrations/ to DATABASE_URL. Safe twice, and from several processes at once."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from yoyo import read_migrations
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import DatabaseURI
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+# yoyo's own tables: not in public, which PostgREST serves.
+SCHEMA = "historical_sync"
+# Any number will do, as long as nobody else takes the same.
+ADVISORY_LOCK = 7_469_034_002
+
+
+def migrate(database_url: str) -> list[str]:
+    """Apply what is missing and return the names of the migrations applied.
+
+    Needs a session of its own: a direct connection or a pooler in session mode. Raises psycopg.Error.
+    """
+    with psycopg.connect(database_url, autocommit=True) as lock:
+        # yoyo's lock is a row, which a killed process leaves behind; this one ends with its connection.
+        lock.execute("select pg_advisory_lock(%s)", [ADVISORY_LOCK])
+        lock.execute("create schema if not exists historical_sync")
+        with PostgresqlPsycopgBackend(_yoyo_uri(database_url), "_yoyo_migrations") as backend:
+            backend.init_database()
+            backend.break_lock()
+            pending = backend.to_apply(read_migrations(str(MIGRATIONS)))
+            with backend.lock():
+                backend.apply_migrations(pending)
+            return [migration.id for migration in pending]
+
+
+def _yoyo_uri(database_url: str) -> DatabaseURI:
+    parameters = {name: str(value) for name, value in conninfo_to_dict(database_url).items()}
+    return DatabaseURI(
+        scheme="postgresql+psycopg",
+        username=parameters.pop("user", None),
+        password=parameters.pop("password", None),
+        hostname=parameters.pop("host", None),
+        port=parameters.pop("port", None),
+        database=parameters.pop("dbname", None),
+        args={**parameters, "schema": SCHEMA},
+    )
+
+
+def main() -> None:
+    logging.getLogger("yoyo").setLevel(logging.WARNING)
+    url = os.environ.get("DATABASE_URL")
+    if not url:
+        sys.exit("DATABASE_URL is missing")
+    try:
+        applied = migrate(url)
+    except psycopg.Error as error:
+        sys.exit(f"migration failed: {error}")
+    print("\n".join(applied) if applied else "nothing to apply")
+
+
+if __name__ == "__main__":
+    main()

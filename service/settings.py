@@ -1,0 +1,116 @@
+"""The service's configuration: one typed object, read once from the environment."""
+
+import re
+from typing import Annotated, Literal
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+# RFC 7518, section 3.2: an HS256 key has at least the size of the hash.
+MIN_HMAC_SECRET_BYTES = 32
+
+# Exact origins only (RFC 6454): flask-cors reads anything with a wildcard or a bracket as a regular expression.
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9_.-]+(:\d{1,5})?", re.IGNORECASE | re.ASCII)
+
+
+class SettingsError(Exception):
+    """The environment is unusable; the message names every fault and no value."""
+
+
+class Settings(BaseSettings):
+    """What the environment configures. The upper-case field name is the variable's name."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    database_url: SecretStr = Field(
+        description="Postgres connection URL of the web service, role historical_sync_service"
+    )
+    database_pool_size: int = Field(8, ge=1, le=200, description="connections per gunicorn worker, at most")
+    database_pool_timeout: float = Field(
+        2.0, gt=0, le=30, description="seconds a request waits for a connection before it is a 503"
+    )
+    database_statement_timeout: float = Field(
+        5.0,
+        gt=0,
+        le=60,
+        description="seconds a statement may take, where the database role sets no statement_timeout itself",
+    )
+    supabase_url: str | None = Field(None, description="project URL: its JWKS verifies tokens and it is their issuer")
+    supabase_jwt_secret: SecretStr | None = Field(
+        None,
+        validate_default=True,
+        description="the project's HS256 secret, 32 bytes or more",
+    )
+    cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*",), description="comma-separated origins of the dashboard, or *"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto is console on a terminal and JSON elsewhere"
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_postgres_url(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        try:
+            conninfo_to_dict(url)
+        except ProgrammingError:
+            # libpq's own message can quote a part of the URL, and so of the password.
+            url = ""
+        if not url.startswith(("postgresql://", "postgres://")):
+            raise ValueError("is not a postgresql:// URL")
+        return value
+
+    @field_validator("supabase_url")
+    @classmethod
+    def _is_an_http_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+            raise ValueError("is not an http:// or https:// URL")
+        return value and value.rstrip("/")
+
+    @field_validator("supabase_jwt_secret")
+    @classmethod
+    def _is_a_key_source(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("supabase_url", "malformed") is None:
+            raise ValueError("and SUPABASE_URL are both missing: at least one must be set")
+        if value is not None and len(value.get_secret_value().encode()) < MIN_HMAC_SECRET_BYTES:
+            raise ValueError(f"is shorter than {MIN_HMAC_SECRET_BYTES} bytes")
+        return value
+
+    @field_validator("cors_allowed_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        origins = tuple(part for item in value.split(",") if (part := item.strip().rstrip("/")))
+        if not origins or not all(item == "*" or ORIGIN.fullmatch(item) for item in origins):
+            raise ValueError("is not * or a comma-separated list of origins (scheme://host[:port])")
+        return origins
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises SettingsError with one line per fault.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]  # required fields come from the environment
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    faults = []
+    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+        name = "_".join(str(part) for part in fault["loc"]).upper()
+        message = "is missing" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
+        faults.append(f"  {name} {message}")
+    return "\n".join(["The configuration is unusable:", *faults])

