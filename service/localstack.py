@@ -148,7 +148,9 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is not None:
             sys.exit(f"the service did not start (exit code {process.returncode})")
         try:
-            if urllib3.request("GET", url, retries=False, timeout=2).status == 200:
+            # A connection kept alive would be one that gunicorn lingers for when it stops.
+            headers = {"Connection": "close"}
+            if urllib3.request("GET", url, headers=headers, retries=False, timeout=2).status == 200:
                 return
         except urllib3.exceptions.HTTPError:
             time.sleep(0.05)

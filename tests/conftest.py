@@ -86,14 +86,14 @@ def create_database(postgres_url: str) -> Iterator[Callable[..., str]]:
     def create(template: str = "template0") -> str:
         name = f"test_{uuid4().hex}"
         with psycopg.connect(postgres_url, autocommit=True) as conn:
-            conn.execute(f"create database {name} template {template}")  # type: ignore[arg-type]
+            conn.execute(f"create database {name} template {template}")
         names.append(name)
         return make_conninfo_url(postgres_url, name)
 
     yield create
     with psycopg.connect(postgres_url, autocommit=True) as conn:
         for name in names:
-            conn.execute(f"drop database if exists {name} with (force)")  # type: ignore[arg-type]
+            conn.execute(f"drop database if exists {name} with (force)")
 
 
 def make_conninfo_url(url: str, dbname: str) -> str:

@@ -15,7 +15,6 @@ from service.localstack import embedded_postgres
 from service.migrate import migrate
 from service.settings import Settings
 from tests.conftest import Sql, add_agency, add_user
-from tests.http_assertions import assert_error
 from tests.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def test_driver_errors_are_told_apart_by_sqlstate_and_constraint(
     database: Database, statement: str, code: ErrorCode
 ) -> None:
     with pytest.raises(ServiceError) as raised, database.connection() as conn:
-        conn.execute(statement)  # type: ignore[arg-type]
+        conn.execute(statement)
     assert raised.value.code is code
 
 
@@ -133,42 +132,55 @@ class TestRestart:
         app = make_app(database_pool_size=4, database_pool_timeout=0.3)
         with psycopg.connect(server.get_uri(), autocommit=True, row_factory=dict_row) as conn:
             users = [add_user(conn, add_agency(conn)) for _ in range(4)]
-        statuses: list[set[int]] = [set() for _ in users]
-        down, done = threading.Event(), threading.Event()
-        seen_down = [threading.Event() for _ in users]
-
-        def call(number: int) -> None:
-            client = app.test_client()
-            headers = {"Authorization": f"Bearer {tokens.sign(sub=str(users[number]))}"}
-            while not done.is_set():
-                response = client.post(START, headers=headers)
-                statuses[number].add(response.status_code)
-                if response.status_code == 503:
-                    assert_error(response, 503, "database_unavailable")
-                    if down.is_set():
-                        seen_down[number].set()
-
-        threads = [threading.Thread(target=call, args=(number,)) for number in range(len(users))]
-        for thread in threads:
-            thread.start()
+        callers = [Caller(app, tokens.sign(sub=str(user))) for user in users]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.wait_for_answer(200, 409)
         crash(server)
-        down.set()
-        assert all(event.wait(30) for event in seen_down)
+        for caller in callers:
+            caller.wait_for_answer(503)
         server.start()
-        client = app.test_client()
-        headers = {"Authorization": f"Bearer {tokens.sign(sub=str(users[0]))}"}
-        while client.post(START, headers=headers).status_code == 503:
-            pass
-        done.set()
-        for thread in threads:
-            thread.join()
+        for caller in callers:
+            caller.wait_for_answer(200, 409)
+        for caller in callers:
+            caller.stop()
 
-        assert all(status <= {200, 409, 503} for status in statuses)
+        assert all(caller.statuses <= {200, 409, 503} for caller in callers)
         with psycopg.connect(server.get_uri()) as plain:
             [(jobs, agencies)] = plain.execute(
                 "select count(*), count(distinct agency_id) from public.historical_sync_jobs"
             ).fetchall()
         assert jobs == agencies == len(users)
+
+
+class Caller(threading.Thread):
+    """Starts a sync again and again."""
+
+    def __init__(self, app: Flask, token: str) -> None:
+        super().__init__(daemon=True)
+        self.client = app.test_client()
+        self.headers = {"Authorization": f"Bearer {token}"}
+        self.statuses: set[int] = set()
+        self.last = 0
+        self.answered = threading.Condition()
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.is_set():
+            response = self.client.post(START, headers=self.headers)
+            with self.answered:
+                self.last = response.status_code
+                self.statuses.add(self.last)
+                self.answered.notify_all()
+
+    def wait_for_answer(self, *statuses: int) -> None:
+        with self.answered:
+            assert self.answered.wait_for(lambda: self.last in statuses, timeout=60)
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self.join()
 
 
 def crash(server: "PostgresServer") -> None:
@@ -197,7 +209,7 @@ class TestPrivileges:
         ],
     )
     def test_it_may_do_what_it_needs(self, service: Sql, statement: str) -> None:
-        service.execute(statement)  # type: ignore[arg-type]
+        service.execute(statement)
 
     @pytest.mark.parametrize(
         "statement",
@@ -216,9 +228,9 @@ class TestPrivileges:
     )
     def test_it_may_do_nothing_more(self, service: Sql, statement: str) -> None:
         with pytest.raises(errors.InsufficientPrivilege):
-            service.execute(statement)  # type: ignore[arg-type]
+            service.execute(statement)
 
-    def test_it_starts_jobs(self, sql: Sql, agency_id: object, user_id: object) -> None:
+    def test_it_starts_jobs(self, sql: Sql, agency_id: object) -> None:
         sql.execute("set role historical_sync_service")
         sql.execute("select public.create_historical_sync_job(%s, null, null)", [agency_id])
         sql.execute("reset role")

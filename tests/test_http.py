@@ -48,9 +48,7 @@ def test_an_unknown_path_is_not_found(client: FlaskClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Basic dTpw", "Bearer", "Bearer   ", "Token abc"])
-def test_without_a_bearer_token_the_challenge_names_no_error(
-    client: FlaskClient, authorization: str | None
-) -> None:
+def test_without_a_bearer_token_the_challenge_names_no_error(client: FlaskClient, authorization: str | None) -> None:
     response = client.post(START, headers={} if authorization is None else {"Authorization": authorization})
 
     assert_error(response, 401, "token_missing")
@@ -94,7 +92,9 @@ def test_a_preflight_is_answered_without_a_token(client: FlaskClient) -> None:
     ]
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", START), ("POST", "/nowhere"), ("GET", START), ("GET", "/healthz")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", START), ("POST", "/nowhere"), ("GET", START), ("GET", "/healthz")]
+)
 def test_every_response_carries_cors_headers_that_a_browser_can_use(
     client: FlaskClient, method: str, path: str
 ) -> None:
@@ -115,9 +115,7 @@ def test_every_response_carries_cors_headers_that_a_browser_can_use(
         ("null", None),
     ],
 )
-def test_only_configured_origins_are_allowed(
-    make_app: Callable[..., Flask], origin: str, allowed: str | None
-) -> None:
+def test_only_configured_origins_are_allowed(make_app: Callable[..., Flask], origin: str, allowed: str | None) -> None:
     app = make_app(cors_allowed_origins=f"{DASHBOARD}, http://localhost:3000/")
     for response in (
         app.test_client().post(START, headers={"Origin": origin}),

@@ -94,7 +94,7 @@ def empty_url(create_database: Callable[..., str]) -> str:
 @pytest.mark.parametrize("before", ["", SUPABASE, SUPABASE + ORIGINAL, SUPABASE + ORIGINAL + OLD_FUNCTION])
 def test_every_kind_of_database_gets_what_is_missing_and_keeps_what_it_has(empty_url: str, before: str) -> None:
     with connect(empty_url) as conn:
-        conn.execute(before)  # type: ignore[arg-type]
+        conn.execute(before)
         had = columns(conn)
 
         applied = migrate(empty_url)
@@ -117,7 +117,7 @@ def test_every_kind_of_database_gets_what_is_missing_and_keeps_what_it_has(empty
 @pytest.mark.parametrize("before", [SUPABASE + ORIGINAL, SUPABASE + ORIGINAL + OLD_FUNCTION])
 def test_rows_of_an_original_table_stay_and_its_active_job_is_in_the_way(empty_url: str, before: str) -> None:
     with connect(empty_url) as conn:
-        conn.execute(before)  # type: ignore[arg-type]
+        conn.execute(before)
         migrate(empty_url)
         rows = conn.execute("select status, processed_calls from public.historical_sync_jobs").fetchall()
         assert sorted((row["status"], row["processed_calls"]) for row in rows) == [("completed", 7), ("pending", 0)]
@@ -228,7 +228,7 @@ def test_the_database_refuses_an_impossible_job(
 
     with pytest.raises(errors.CheckViolation) as raised:
         sql.execute(
-            f"insert into public.historical_sync_jobs ({names}) values ({marks})",  # type: ignore[arg-type]
+            f"insert into public.historical_sync_jobs ({names}) values ({marks})",
             list(row.values()),
         )
     assert raised.value.diag.constraint_name == constraint

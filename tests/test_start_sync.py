@@ -380,7 +380,7 @@ class TestOldFunction:
             create or replace function public.create_historical_sync_job(
                 p_agency_id uuid, p_date_from timestamptz, p_date_to timestamptz
             ) returns uuid language plpgsql security definer as $$ begin {body} end $$
-            """  # type: ignore[arg-type]
+            """
         )
 
     def test_its_raised_exception_is_a_conflict(self, client: FlaskClient, bearer: dict[str, str], sql: Sql) -> None:
@@ -480,7 +480,7 @@ class TestRevocation:
     def test_a_revoked_one_may_not(
         self, client: FlaskClient, tokens: Tokens, sql: Sql, auth_user: UUID, revocation: str
     ) -> None:
-        sql.execute(revocation)  # type: ignore[arg-type]
+        sql.execute(revocation)
         response = self.start(client, tokens, auth_user)
 
         assert_error(response, 401, "session_revoked")

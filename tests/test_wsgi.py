@@ -114,7 +114,9 @@ def test_a_raw_client_gets_an_answer_it_can_parse_and_keeps_its_connection(
             raw.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             answers.append(read_response(raw))
         chunked = "Transfer-Encoding: chunked\r\n\r\n9c40\r\n"
-        raw.sendall(f"POST {START} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer['Authorization']}\r\n{chunked}".encode())
+        raw.sendall(
+            f"POST {START} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer['Authorization']}\r\n{chunked}".encode()
+        )
         raw.sendall(oversized + b"\r\n0\r\n\r\n")
         answers.append(read_response(raw))
 

@@ -1,0 +1,22 @@
+-- One token per request, from the file named by the first argument; each wrk thread (their number is the second)
+-- takes its own share.
+local counter = 0
+function setup(thread)
+  thread:set("id", counter)
+  counter = counter + 1
+end
+
+function init(args)
+  tokens = {}
+  local number = 0
+  for line in io.lines(args[1]) do
+    if number % tonumber(args[2]) == id then tokens[#tokens + 1] = line end
+    number = number + 1
+  end
+  next_token = 0
+end
+
+function request()
+  next_token = next_token % #tokens + 1
+  return wrk.format("POST", nil, { ["Authorization"] = "Bearer " .. tokens[next_token] })
+end
