@@ -56,11 +56,11 @@ class Settings(BaseSettings):
     def _is_a_postgres_url(cls, value: SecretStr) -> SecretStr:
         url = value.get_secret_value()
         try:
-            conninfo_to_dict(url)
+            ports = str(conninfo_to_dict(url).get("port") or "5432").split(",")
         except ProgrammingError:
             # libpq's own message can quote a part of the URL, and so of the password.
-            url = ""
-        if not url.startswith(("postgresql://", "postgres://")):
+            ports = [""]
+        if not url.startswith(("postgresql://", "postgres://")) or not all(map(str.isdigit, ports)):
             raise ValueError("is not a postgresql:// URL")
         return value
 
