@@ -1,4 +1,4 @@
-"""The WSGI application: settings, pool, app. Imported in each gunicorn worker, so the pool opens after the fork."""
+"""The WSGI application: settings, pool, app. The pool opens when a worker first uses it."""
 
 from service import create_app
 from service.db import Database
@@ -7,6 +7,4 @@ from service.settings import load_settings
 
 settings = load_settings()
 configure_logs(settings)
-database = Database(settings)
-database.open()
-app = create_app(settings, database)
+app = create_app(settings, Database(settings))

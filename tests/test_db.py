@@ -26,7 +26,6 @@ START = "/functions/v1/start-historical-sync"
 @pytest.fixture
 def database(make_settings: Callable[..., Settings]) -> Iterator[Database]:
     database = Database(make_settings(database_pool_size=2, database_pool_timeout=0.3))
-    database.open()
     yield database
     database.close()
 
@@ -95,7 +94,6 @@ def test_a_login_without_a_statement_timeout_gets_the_configured_one(
     make_settings: Callable[..., Settings], sql: Sql
 ) -> None:
     database = Database(make_settings(database_statement_timeout=1.5))
-    database.open()
     with database.connection() as conn:
         [row] = conn.execute("show statement_timeout").fetchall()
     database.close()
