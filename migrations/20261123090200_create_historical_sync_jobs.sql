@@ -38,9 +38,7 @@ end
 $$;
 
 alter table public.historical_sync_jobs
-    -- The claims of the request, as PostgREST sets them: also an older create_historical_sync_job() fills it.
-    add column if not exists requested_by uuid
-        default (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid,
+    add column if not exists requested_by uuid,
     -- Counts claims.
     add column if not exists attempt integer not null default 0,
     -- A retry waits until then.
@@ -48,6 +46,10 @@ alter table public.historical_sync_jobs
     -- The lease: who holds the token of the newest claim may write until the lease ends.
     add column if not exists fencing_token bigint not null default 0,
     add column if not exists lease_expires_at timestamptz;
+
+-- An active job of an original table can have been finished before.
+update public.historical_sync_jobs set completed_at = null
+where completed_at is not null and status in ('pending', 'in_progress');
 
 -- Invariants, named as facts. Not valid: rows that an original table brings along are left alone, every row
 -- written from now on is checked.
@@ -77,6 +79,38 @@ begin
                 || ' check (' || v_check.condition || ') not valid';
         end if;
     end loop;
+end
+$$;
+
+-- Only now that the checks are there can rows be told that break them.
+do $$
+begin
+    alter table public.historical_sync_jobs validate constraint sync_jobs_counts_positive;
+    alter table public.historical_sync_jobs validate constraint sync_jobs_date_range;
+    alter table public.historical_sync_jobs validate constraint sync_jobs_attempt_counted;
+    alter table public.historical_sync_jobs validate constraint sync_jobs_lease_only_in_progress;
+    alter table public.historical_sync_jobs validate constraint sync_jobs_next_attempt_only_pending;
+    alter table public.historical_sync_jobs validate constraint sync_jobs_completed_at_only_finished;
+exception when check_violation then
+    null;
+end
+$$;
+
+do $$
+declare
+    v_agency_id uuid;
+begin
+    select agency_id into v_agency_id
+    from public.historical_sync_jobs
+    where status in ('pending', 'in_progress')
+    group by agency_id
+    having count(*) > 1
+    limit 1;
+    if found then
+        raise exception using
+            message = 'agency ' || v_agency_id || ' has several pending or in-progress jobs in historical_sync_jobs',
+            hint = 'Set all but one of them to cancelled and migrate again.';
+    end if;
 end
 $$;
 

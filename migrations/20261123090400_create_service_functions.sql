@@ -1,3 +1,22 @@
+-- Whether a unique index of historical_sync_jobs is the one that allows an agency one active job. An original table
+-- can have an index of its own for the same fact, under another name.
+create or replace function historical_sync.is_one_active_index(p_name text)
+returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+    select exists (
+        select
+        from pg_catalog.pg_index as i
+        join pg_catalog.pg_class as c on c.oid = i.indexrelid
+        join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        where i.indrelid = 'public.historical_sync_jobs'::regclass
+            and c.relname = p_name
+            and i.indisunique and i.indnkeyatts = 1 and i.indpred is not null and a.attname = 'agency_id'
+    )
+$$;
+
 -- A database that brings its own create_historical_sync_job() keeps it: an overload would make its callers'
 -- named arguments ambiguous.
 do $do$
@@ -17,7 +36,7 @@ begin
         as $function$
         declare
             v_job_id uuid;
-            v_table text;
+            v_message text;
             v_constraint text;
         begin
             insert into public.historical_sync_jobs (agency_id, date_from, date_to)
@@ -25,15 +44,14 @@ begin
             returning id into v_job_id;
             return v_job_id;
         exception when unique_violation then
-            get stacked diagnostics v_table = table_name, v_constraint = constraint_name;
-            -- An original table can have an index of its own for the same fact, under another name.
-            if v_table <> 'historical_sync_jobs' or v_constraint = 'historical_sync_jobs_pkey' then
-                raise;
-            end if;
+            get stacked diagnostics v_message = message_text, v_constraint = constraint_name;
             raise unique_violation using
-                message = 'a historical sync job already exists for agency ' || p_agency_id,
-                table = v_table,
-                constraint = 'historical_sync_jobs_one_active_per_agency';
+                message = case
+                    when historical_sync.is_one_active_index(v_constraint)
+                    then 'a historical sync job already exists for agency ' || p_agency_id
+                    else v_message
+                end,
+                constraint = v_constraint;
         end
         $function$;
 
@@ -42,6 +60,41 @@ begin
     end if;
 end
 $do$;
+
+-- What the web service calls: create_historical_sync_job() with the rights of the owner, for an older one may be
+-- security invoker, and with the user who asked. Every index for the one active job fails under our name.
+create or replace function historical_sync.create_job(
+    p_agency_id uuid,
+    p_requested_by uuid,
+    p_date_from timestamptz,
+    p_date_to timestamptz
+)
+returns uuid
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_job_id uuid;
+    v_message text;
+    v_constraint text;
+begin
+    v_job_id := public.create_historical_sync_job(
+        p_agency_id => p_agency_id, p_date_from => p_date_from, p_date_to => coalesce(p_date_to, now())
+    );
+    update public.historical_sync_jobs set requested_by = p_requested_by where id = v_job_id;
+    return v_job_id;
+exception when unique_violation then
+    get stacked diagnostics v_message = message_text, v_constraint = constraint_name;
+    raise unique_violation using
+        message = v_message,
+        constraint = case
+            when historical_sync.is_one_active_index(v_constraint)
+            then 'historical_sync_jobs_one_active_per_agency'
+            else v_constraint
+        end;
+end
+$$;
 
 -- Why a token that is validly signed must not be accepted any more; null where nothing speaks against it. As
 -- getUser() of Supabase Auth decides. The tables are looked for at every call: a database may have no such schema.
@@ -55,7 +108,7 @@ as $$
 declare
     v_user record;
 begin
-    if to_regclass('auth.users') is null or to_regclass('auth.sessions') is null then
+    if to_regclass('auth.users') is null then
         return null;
     end if;
 
@@ -67,6 +120,7 @@ begin
     elsif v_user.banned_until > now() then
         return 'user_banned';
     elsif p_session_id is not null
+        and to_regclass('auth.sessions') is not null
         and not exists (select from auth.sessions where id = p_session_id and user_id = p_user_id)
     then
         return 'session_not_found';
@@ -92,10 +146,7 @@ select
         when status = 'completed' then 100
         when total_calls > 0 then least(100, round(100.0 * processed_calls / total_calls))::integer
     end as progress_percent,
-    case
-        when status = 'in_progress' and processed_calls > 0 and total_calls >= processed_calls then
-            now() + (now() - started_at) * ((total_calls - processed_calls)::float8 / processed_calls)
-    end as eta,
+    null::timestamptz as eta,
     requested_by,
     created_at,
     started_at,

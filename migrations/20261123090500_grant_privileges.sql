@@ -14,7 +14,6 @@ begin
         for v_role in select rolname from pg_catalog.pg_roles where rolname in ('anon', 'authenticated') loop
             execute 'revoke execute on function ' || v_function || ' from ' || v_role;
         end loop;
-        execute 'grant execute on function ' || v_function || ' to historical_sync_service';
     end loop;
 end
 $$;

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from service import http, start_sync
+from service import cli, http, start_sync, sync_jobs
 from service.auth import Authenticator
 from service.db import Database
 from service.settings import Settings
@@ -15,10 +15,14 @@ def create_app(settings: Settings, database: Database) -> Flask:
     """Wire the application; opens no connection."""
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    app.extensions["settings"] = settings
     app.extensions["database"] = database
     app.extensions["authenticator"] = Authenticator(settings.supabase_url, settings.supabase_jwt_secret)
     http.init_app(app, settings)
     app.register_blueprint(http.health)
-    for prefix in PREFIXES:
-        app.register_blueprint(start_sync.blueprint, url_prefix=prefix, name=f"start_sync{prefix.replace('/', '_')}")
+    for blueprint in (start_sync.blueprint, sync_jobs.blueprint):
+        for prefix in PREFIXES:
+            name = blueprint.name + prefix.replace("/", "_")
+            app.register_blueprint(blueprint, url_prefix=prefix, name=name)
+    cli.init_app(app)
     return app

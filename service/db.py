@@ -1,5 +1,6 @@
 """The connection pool, and the one place where driver errors become ours."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from select import POLLIN, poll
@@ -9,12 +10,14 @@ from psycopg import Connection, Error, OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
+from pydantic import SecretStr
 
-from service.errors import ErrorCode, ServiceError
+from service.errors import DataRefusedError, ErrorCode, LeaseLostError, ServiceError
 from service.settings import Settings
 
 ONE_ACTIVE_JOB = "historical_sync_jobs_one_active_per_agency"
 DATE_RANGE = "sync_jobs_date_range"
+LEASE_LOST = "HS001"  # raised by historical_sync.hold_lease()
 RETRY_AFTER_SECONDS = 5
 
 # A dead peer or a silent network is noticed within about ten seconds; what the URL says itself wins.
@@ -37,22 +40,19 @@ Conn = Connection[DictRow]
 class Database:
     """A pool of autocommit connections. It opens when it is first used: a pool does not survive a fork."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, url: SecretStr, settings: Settings, *, size: int) -> None:
         self._statement_timeout = f"{settings.database_statement_timeout * 1000:.0f}ms"
-        url = settings.database_url.get_secret_value()
         self._pool: ConnectionPool[Conn] = ConnectionPool(
-            make_conninfo(url, **_defaults_missing_from(url)),
+            make_conninfo(url.get_secret_value(), **_defaults_missing_from(url.get_secret_value())),
             # Prepared statements do not survive a pooler in transaction mode.
             kwargs={"autocommit": True, "prepare_threshold": None, "row_factory": dict_row},
             min_size=1,
-            max_size=settings.database_pool_size,
+            max_size=size,
             timeout=settings.database_pool_timeout,
             # Give up soon: the next request then tries afresh instead of waiting out a long backoff.
             reconnect_timeout=settings.database_pool_timeout,
             configure=self._configure,
-            check=check,
             open=False,
-            name="service",
         )
 
     def close(self) -> None:
@@ -62,14 +62,27 @@ class Database:
     def connection(self) -> Iterator[Conn]:
         """Lend a connection.
 
-        Raises ServiceError in place of every driver error.
+        Raises ServiceError or LeaseLostError in place of every driver error.
         """
         try:
-            self._pool.open()
-            with self._pool.connection() as conn:
+            conn = self._healthy_connection()
+            try:
                 yield conn
+            finally:
+                self._pool.putconn(conn)
         except Error as error:
             raise translate(error) from error
+
+    def _healthy_connection(self) -> Conn:
+        # The pool's own `check` waits a second after each dead connection, and a restart leaves several.
+        self._pool.open()
+        deadline = time.monotonic() + self._pool.timeout
+        while True:
+            conn = self._pool.getconn(timeout=max(0.0, deadline - time.monotonic()))
+            if not hung_up(conn):
+                return conn
+            conn.close()
+            self._pool.putconn(conn)
 
     def _configure(self, conn: Conn) -> None:
         # In UTC the years 1 to 9999 come back as they went in; elsewhere the outermost days overflow.
@@ -90,20 +103,17 @@ def _defaults_missing_from(url: str) -> dict[str, str | int]:
     return {name: value for name, value in CONNECTION_DEFAULTS.items() if name not in said}
 
 
-def check(conn: Connection[Any]) -> None:
-    """Close the connection and raise OperationalError if the server has said something unasked.
+def hung_up(conn: Connection[Any]) -> bool:
+    """Tell whether the server has said something unasked: it says goodbye, or nothing more, before it goes away.
 
-    Asks the socket, not the server: a server that goes away says goodbye or hangs up, and a query here would double
-    the round trips of every request. (`ConnectionPool.check_connection` sends one.)
+    Asks the socket, not the server: a query would double the round trips of every request.
     """
     poller = poll()
     poller.register(conn.fileno(), POLLIN)
-    if poller.poll(0):
-        conn.close()
-        raise OperationalError("the server closed the connection")
+    return bool(poller.poll(0))
 
 
-def translate(error: Error) -> ServiceError:
+def translate(error: Error) -> ServiceError | LeaseLostError:
     """Tell driver errors apart by SQLSTATE and constraint name.
 
     Prose is looked at once, where a database brings its own create_historical_sync_job(): it raises P0001.
@@ -116,6 +126,10 @@ def translate(error: Error) -> ServiceError:
         return ServiceError(ErrorCode.SYNC_ALREADY_ACTIVE, reason=reason)
     if state == "23514" and constraint == DATE_RANGE:
         return ServiceError(ErrorCode.INVALID_FIELDS, reason=reason, fields={"date_from": "must be before date_to"})
+    if state == LEASE_LOST:
+        return LeaseLostError(error.diag.message_detail or "unknown")
+    if state is not None and state.startswith("22"):
+        return DataRefusedError(ErrorCode.INTERNAL_ERROR, reason=reason)
     if isinstance(error, PoolTimeout) or _is_unavailable(error):
         return ServiceError(ErrorCode.DATABASE_UNAVAILABLE, reason=reason, retry_after=RETRY_AFTER_SECONDS)
     return ServiceError(ErrorCode.INTERNAL_ERROR, reason=reason)

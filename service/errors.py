@@ -23,12 +23,16 @@ class ErrorCode(Enum):
     INVALID_BODY = "invalid_body", 400, "The request body must be a JSON object."
     INVALID_FIELDS = "invalid_fields", 400, "The request has invalid fields."
     BAD_REQUEST = "bad_request", 400, "The request is malformed."
+    JOB_NOT_CANCELLABLE = "job_not_cancellable", 400, "Only a pending or running job can be cancelled."
+    JOB_NOT_RESUMABLE = "job_not_resumable", 400, "Only a failed or cancelled job can be resumed."
     TOKEN_MISSING = "token_missing", 401, "An Authorization header with a Bearer token is required."
     TOKEN_INVALID = "token_invalid", 401, "The access token is invalid."
     TOKEN_EXPIRED = "token_expired", 401, "The access token has expired."
     SESSION_REVOKED = "session_revoked", 401, "The session is no longer valid. Sign in again."
     NO_AGENCY = "no_agency", 403, "The user does not belong to an agency."
+    JOB_NOT_YOURS = "job_not_yours", 403, "This job belongs to another agency."
     NOT_FOUND = "not_found", 404, "There is nothing at this address."
+    JOB_NOT_FOUND = "job_not_found", 404, "There is no such job."
     METHOD_NOT_ALLOWED = "method_not_allowed", 405, "This method is not allowed here."
     SYNC_ALREADY_ACTIVE = (
         "sync_already_active",
@@ -47,6 +51,14 @@ class ErrorCode(Enum):
         503,
         "Access tokens cannot be verified at the moment. Try again shortly.",
     )
+
+
+class LeaseLostError(Exception):
+    """The lease on a job is over: it ran out, another processor has claimed the job, or somebody cancelled it."""
+
+    def __init__(self, job_status: str) -> None:
+        super().__init__(f"the lease is over, the job is {job_status}")
+        self.job_status = job_status
 
 
 class ServiceError(Exception):
@@ -69,3 +81,7 @@ class ServiceError(Exception):
         self.reason = reason
         self.retry_after = retry_after
         self.details = details
+
+
+class DataRefusedError(ServiceError):
+    """Postgres refused a value (SQLSTATE class 22)."""

@@ -55,6 +55,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         max_age=PREFLIGHT_SECONDS,
     )
     app.register_error_handler(Exception, _render)
+    app.teardown_request(lambda _: structlog.contextvars.clear_contextvars())
 
 
 def authenticated(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,9 +81,7 @@ def json_object(*known: str) -> dict[str, Any]:
     Raises ServiceError: 400 unless it is a JSON object (RFC 8259) with no field but the known ones, 413 if it is
     too large.
     """
-    body = request.get_data(cache=False)
-    if len(body) > MAX_BODY_BYTES:
-        raise ServiceError(ErrorCode.BODY_TOO_LARGE)
+    body = _read_body()
     try:
         # A deep nest of brackets exhausts the parser's stack; "NaN" and a digit string of 16 KiB are not JSON either.
         document = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse) if body else {}
@@ -93,6 +92,21 @@ def json_object(*known: str) -> dict[str, Any]:
     if unknown := document.keys() - set(known):
         raise ServiceError(ErrorCode.INVALID_FIELDS, fields=dict.fromkeys(sorted(unknown), "is not a known field"))
     return document
+
+
+def _read_body() -> bytes:
+    try:
+        body = request.get_data(cache=False)
+    except HTTPException:
+        raise
+    except Exception as error:
+        raise ServiceError(ErrorCode.BAD_REQUEST, reason=repr(error)) from error  # the server's own, for bad chunks
+    if len(body) > MAX_BODY_BYTES:
+        raise ServiceError(ErrorCode.BODY_TOO_LARGE)
+    if len(body) < (request.content_length or 0):
+        # gunicorn ends a body where the connection ends. What is left of a range must not import everything.
+        raise ServiceError(ErrorCode.BAD_REQUEST, reason="the body is shorter than its Content-Length")
+    return body
 
 
 @health.get("/healthz")
@@ -115,7 +129,6 @@ def _begin() -> None:
     g.started = time.perf_counter()
     sent = request.headers.get("X-Request-ID", "")
     g.request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid4())
-    structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
@@ -151,7 +164,9 @@ def _render(error: Exception) -> Response:
     body = {"error": code.text, "code": code.value, **failure.details}
     if code.status >= 500:
         body["request_id"] = g.request_id
-        log.error("request_failed", code=code.value, reason=failure.reason, exc_info=error)
+        # A missing database is known; a traceback per request would bury everything else.
+        trace = error if code is ErrorCode.INTERNAL_ERROR else None
+        log.error("request_failed", code=code.value, reason=failure.reason, exc_info=trace)
     elif failure.reason:
         log.info("request_refused", code=code.value, reason=failure.reason)
     response = jsonify(body)

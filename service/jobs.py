@@ -2,10 +2,10 @@
 
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import DictRow
 
 from service.auth import Principal
 from service.db import Conn
@@ -41,7 +41,8 @@ class Job:
         return {name: _json(value) for name, value in asdict(self).items()}
 
 
-JOB_COLUMNS = ", ".join(field.name for field in fields(Job))
+JOB_FIELDS = tuple(field.name for field in fields(Job))
+JOB_COLUMNS = ", ".join(JOB_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -53,54 +54,148 @@ class Started:
 
 
 def start(conn: Conn, principal: Principal, date_from: datetime | None, date_to: datetime | None) -> Started:
-    """Create a job for the principal's agency: the session, the user, the agency and the job in one statement.
-
-    The claims are set where PostgREST sets them, for the column default of `requested_by` to read, so that a
-    database that brings its own create_historical_sync_job() records who asked as well.
-
-    Raises ServiceError: 401 for a revoked session, 403 without an agency; the driver's errors pass through.
-    """
-    [row] = conn.execute(
+    """Create a job for the principal's agency, through public.create_historical_sync_job()."""
+    [row] = _ask(
+        conn,
+        principal,
         """
         select
-            revocation,
-            users.agency_id,
-            case when revocation is null and users.agency_id is not null then
-                public.create_historical_sync_job(
-                    p_agency_id => users.agency_id,
+            caller.revocation,
+            caller.agency_id as caller_agency_id,
+            case when caller.agency_id is not null then
+                historical_sync.create_job(
+                    p_agency_id => caller.agency_id,
+                    p_requested_by => %(user_id)s,
                     p_date_from => %(date_from)s::timestamptz,
-                    p_date_to => coalesce(%(date_to)s::timestamptz, now())
+                    p_date_to => %(date_to)s::timestamptz
                 )
             end as job_id
-        from historical_sync.token_revocation(%(user_id)s, %(session_id)s) as revocation
-        cross join set_config('request.jwt.claims', %(claims)s::text, true) as claims
-        left join public.users on users.id = %(user_id)s
+        from historical_sync.caller(%(user_id)s, %(session_id)s) as caller
         """,
-        {
-            "user_id": principal.user_id,
-            "session_id": principal.session_id,
-            "claims": f'{{"sub": "{principal.user_id}", "role": "authenticated"}}',
-            "date_from": date_from,
-            "date_to": date_to,
-        },
-    ).fetchall()
-    if row["revocation"]:
-        raise ServiceError(ErrorCode.SESSION_REVOKED, reason=row["revocation"])
-    if row["agency_id"] is None:
-        raise ServiceError(ErrorCode.NO_AGENCY)
-    return Started(job_id=row["job_id"], agency_id=row["agency_id"])
+        date_from=date_from,
+        date_to=date_to,
+    )
+    return Started(job_id=row["job_id"], agency_id=row["caller_agency_id"])
 
 
 def active(conn: Conn, principal: Principal) -> Job | None:
     """Return the pending or in-progress job of the principal's agency."""
-    with conn.cursor(row_factory=class_row(Job)) as cursor:
-        return cursor.execute(
-            f"""
-            select {JOB_COLUMNS}
-            from historical_sync.active_job((select agency_id from public.users where id = %s))
-            """,  # noqa: S608  # the columns are the fields of Job
-            [principal.user_id],
-        ).fetchone()
+    rows = _ask(
+        conn,
+        principal,
+        """
+        select caller.revocation, caller.agency_id as caller_agency_id, job.*
+        from historical_sync.caller(%(user_id)s, %(session_id)s) as caller
+        left join lateral historical_sync.active_job(caller.agency_id) as job on true
+        """,
+    )
+    return _job(rows[0])
+
+
+def latest(conn: Conn, principal: Principal) -> Job | None:
+    """Return the active job of the principal's agency, else the newest."""
+    rows = _ask(
+        conn,
+        principal,
+        """
+        select caller.revocation, caller.agency_id as caller_agency_id, job.*
+        from historical_sync.caller(%(user_id)s, %(session_id)s) as caller
+        left join lateral historical_sync.latest_job(caller.agency_id) as job on true
+        """,
+    )
+    return _job(rows[0])
+
+
+def find(conn: Conn, principal: Principal, job_id: UUID) -> Job:
+    """Return a job of the principal's agency."""
+    [row] = _ask(
+        conn,
+        principal,
+        """
+        select caller.revocation, caller.agency_id as caller_agency_id, job.*
+        from historical_sync.caller(%(user_id)s, %(session_id)s) as caller
+        left join lateral historical_sync.find_job(%(job_id)s) as job on true
+        """,
+        job_id=job_id,
+    )
+    _check_owner(row)
+    return Job(**{name: row[name] for name in JOB_FIELDS})
+
+
+def page(conn: Conn, principal: Principal, before: UUID | None, limit: int) -> list[Job]:
+    """Return up to `limit` jobs of the principal's agency, newest first, older than the job `before`."""
+    rows = _ask(
+        conn,
+        principal,
+        """
+        select caller.revocation, caller.agency_id as caller_agency_id, job.*
+        from historical_sync.caller(%(user_id)s, %(session_id)s) as caller
+        left join lateral historical_sync.list_jobs(caller.agency_id, %(before)s, %(limit)s) as job on true
+        order by job.created_at desc, job.id desc
+        """,
+        before=before,
+        limit=limit,
+    )
+    return [job for row in rows if (job := _job(row))]
+
+
+def cancel(conn: Conn, principal: Principal, job_id: UUID) -> None:
+    """Cancel a pending or running job; nothing is written to it after."""
+    [row] = _ask(
+        conn,
+        principal,
+        """
+        select caller.revocation, caller.agency_id as caller_agency_id, job.*
+        from historical_sync.caller(%(user_id)s, %(session_id)s) as caller
+        left join lateral historical_sync.cancel_job(caller.agency_id, %(job_id)s) as job on true
+        """,
+        job_id=job_id,
+    )
+    _check_owner(row)
+    if not row["changed"]:
+        raise ServiceError(ErrorCode.JOB_NOT_CANCELLABLE, current_status=row["status"])
+
+
+def resume(conn: Conn, principal: Principal, job_id: UUID) -> None:
+    """Make a failed or cancelled job pending again; it goes on from its checkpoint."""
+    [row] = _ask(
+        conn,
+        principal,
+        """
+        select caller.revocation, caller.agency_id as caller_agency_id, job.*
+        from historical_sync.caller(%(user_id)s, %(session_id)s) as caller
+        left join lateral historical_sync.resume_job(caller.agency_id, %(job_id)s) as job on true
+        """,
+        job_id=job_id,
+    )
+    _check_owner(row)
+    if not row["changed"]:
+        raise ServiceError(ErrorCode.JOB_NOT_RESUMABLE, current_status=row["status"])
+
+
+def _ask(conn: Conn, principal: Principal, statement: LiteralString, **parameters: Any) -> list[DictRow]:
+    """Run a statement about a caller's jobs.
+
+    Raises ServiceError: 401 for a revoked session, 403 without an agency; the driver's errors pass through.
+    """
+    names = {"user_id": principal.user_id, "session_id": principal.session_id, **parameters}
+    rows = conn.execute(statement, names).fetchall()
+    if rows[0]["revocation"]:
+        raise ServiceError(ErrorCode.SESSION_REVOKED, reason=rows[0]["revocation"])
+    if rows[0]["caller_agency_id"] is None:
+        raise ServiceError(ErrorCode.NO_AGENCY)
+    return rows
+
+
+def _check_owner(row: DictRow) -> None:
+    if row["agency_id"] is None:
+        raise ServiceError(ErrorCode.JOB_NOT_FOUND)
+    if row["agency_id"] != row["caller_agency_id"]:
+        raise ServiceError(ErrorCode.JOB_NOT_YOURS)
+
+
+def _job(row: DictRow) -> Job | None:
+    return Job(**{name: row[name] for name in JOB_FIELDS}) if row["id"] else None
 
 
 def _json(value: Any) -> Any:

@@ -5,6 +5,7 @@ the auth server is down, its cooldown does not cover failed fetches, and it hold
 while it fetches.
 """
 
+import json
 import threading
 import time
 from collections.abc import Mapping
@@ -17,7 +18,10 @@ from jwt.exceptions import PyJWTError
 
 CACHE_SECONDS = 600.0
 REFETCH_SECONDS = 30.0
-FETCH_TIMEOUT = urllib3.Timeout(connect=2, read=3)
+FETCH_SECONDS = 4.0
+LARGEST_DOCUMENT = 1024 * 1024
+# How long a token of an unknown key waits for a fetch under way, and so holds a thread.
+WAIT_SECONDS = 1.0
 
 # The family of a key decides its one algorithm (RFC 8725, section 3.1), whatever its "alg" or a token says.
 ALGORITHMS: Mapping[tuple[object, object], str] = {
@@ -45,7 +49,7 @@ class Jwks:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._http = urllib3.PoolManager(maxsize=1, retries=False, timeout=FETCH_TIMEOUT)
+        self._http = urllib3.PoolManager(maxsize=1, retries=False, timeout=FETCH_SECONDS / 2)
         self._lock = threading.Lock()
         self._keys: dict[str, PyJWK] | None = None
         self._expires_at = 0.0
@@ -73,13 +77,16 @@ class Jwks:
         return self._keys.get(kid) if self._keys else None
 
     def _refetch_for(self, kid: str) -> None:
-        with self._lock:
-            # Whoever waited for the lock may find the key fetched, or the fetch just done in vain.
-            if self._known(kid) is None and time.monotonic() >= self._refetch_at:
-                first = self._keys is None
-                self._fetch()
-                if not first or self._known(kid) is None:
-                    self._refetch_at = time.monotonic() + REFETCH_SECONDS
+        if self._lock.acquire(timeout=WAIT_SECONDS):
+            try:
+                # Whoever waited for the lock may find the key fetched, or the fetch just done in vain.
+                if self._known(kid) is None and time.monotonic() >= self._refetch_at:
+                    first = self._keys is None
+                    self._fetch()
+                    if not first or self._known(kid) is None:
+                        self._refetch_at = time.monotonic() + REFETCH_SECONDS
+            finally:
+                self._lock.release()
 
     def _refresh_expired(self, kid: str) -> None:
         # One thread fetches; the others go on with the keys at hand.
@@ -101,10 +108,20 @@ class Jwks:
             log.warning("jwks_fetch_failed", url=self._url, cause=repr(error))
 
     def _download(self) -> dict[str, PyJWK]:
-        response = self._http.request("GET", self._url, redirect=False)
-        if response.status != 200:
-            raise ValueError(f"status {response.status}")
-        return parse_jwks(response.json())
+        # The client's timeouts are per read; a server that drips must not hold a thread for long either.
+        deadline = time.monotonic() + FETCH_SECONDS
+        response = self._http.request("GET", self._url, redirect=False, preload_content=False)
+        try:
+            if response.status != 200:
+                raise ValueError(f"status {response.status}")
+            document = b""
+            while chunk := response.read1(65536):
+                document += chunk
+                if time.monotonic() > deadline or len(document) > LARGEST_DOCUMENT:
+                    raise ValueError("too slow or too large")
+            return parse_jwks(json.loads(document))
+        finally:
+            response.close()
 
 
 def parse_jwks(document: Any) -> dict[str, PyJWK]:

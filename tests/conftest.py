@@ -27,6 +27,7 @@ Sql = psycopg.Connection[DictRow]
 # Durability is for data that anybody wants to keep.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 IMAGE = "postgres:17"
+ROLE_PASSWORD = "only-for-tests"
 
 
 def pytest_report_header() -> str:
@@ -54,7 +55,7 @@ def _docker_has_image() -> bool:
                     client.images.pull(IMAGE)
             finally:
                 client.close()
-        except DockerException:
+        except (DockerException, OSError):
             return False
         finally:
             gc.collect()
@@ -105,6 +106,12 @@ def create_database(postgres_url: str) -> Iterator[Callable[..., str]]:
             conn.execute(f"drop database if exists {name} with (force)")
 
 
+def login_url(url: str, role: str) -> str:
+    """The same database, as one of our roles."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{role}:{ROLE_PASSWORD}@{rest.rpartition('@')[2]}"
+
+
 def make_conninfo_url(url: str, dbname: str) -> str:
     head, _, query = url.partition("?")
     return head[: head.rindex("/")] + f"/{dbname}" + (f"?{query}" if query else "")
@@ -115,6 +122,9 @@ def template(create_database: Callable[..., str]) -> str:
     """The name of a migrated database to copy."""
     url = create_database()
     migrate(url)
+    with psycopg.connect(url, autocommit=True) as conn:
+        for role in ("historical_sync_service", "historical_sync_processor"):
+            conn.execute(f"alter role {role} login password '{ROLE_PASSWORD}'")
     return url.partition("?")[0].rpartition("/")[2]
 
 
@@ -133,7 +143,7 @@ def own_database_url(create_database: Callable[..., str], template: str) -> str:
 def database_url(shared_database_url: str) -> str:
     """A migrated database whose tables are empty."""
     with psycopg.connect(shared_database_url, autocommit=True) as conn:
-        conn.execute("truncate public.agencies, public.users, public.historical_sync_jobs, public.calls")
+        conn.execute("truncate public.agencies, public.users cascade")
     return shared_database_url
 
 
@@ -159,7 +169,8 @@ def tokens(jwks_server: JwksServer) -> Tokens:
 def make_settings(database_url: str, jwks_server: JwksServer) -> Callable[..., Settings]:
     def make(**changes: Any) -> Settings:
         values = {
-            "database_url": database_url,
+            "database_url": login_url(database_url, "historical_sync_service"),
+            "processor_database_url": login_url(database_url, "historical_sync_processor"),
             "supabase_url": jwks_server.url,
             "supabase_jwt_secret": SECRET,
             "database_pool_timeout": 2.0,
@@ -176,7 +187,7 @@ def make_app(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., F
 
     def make(**changes: Any) -> Flask:
         settings = make_settings(**changes)
-        database = Database(settings)
+        database = Database(settings.database_url, settings, size=settings.database_pool_size)
         pools.append(database)
         return create_app(settings, database)
 

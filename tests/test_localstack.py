@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -38,7 +39,9 @@ def make(checkout: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def running(checkout: Path) -> Iterator[subprocess.Popen[str]]:
-    environment = {**os.environ, "PORT": str(free_port())}
+    # What configures a service elsewhere does not concern the local stack.
+    elsewhere = {"SUPABASE_URL": "https://elsewhere.example", "DATABASE_URL": "postgresql://elsewhere.example/db"}
+    environment = {**os.environ, **elsewhere, "PORT": str(free_port())}
     with subprocess.Popen(
         [sys.executable, "-m", "service.localstack", "run"],
         cwd=checkout,
@@ -95,6 +98,17 @@ def test_make_token_prints_a_token_of_the_demo_user_and_nothing_else(checkout: P
     assert output == output.strip() + "\n"
     assert claims["exp"] > time.time()
     assert (checkout / ".local" / "jwt-secret").stat().st_mode & 0o077 == 0
+
+
+def test_a_port_in_use_is_said_before_anything_starts(checkout: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        command = ["make", "-C", str(checkout), "run", f"PORT={port}"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert result.returncode != 0
+    assert f"port {port} cannot be used" in result.stderr
+    assert not (checkout / ".local").exists()
 
 
 def test_make_help_lists_every_target(checkout: Path) -> None:

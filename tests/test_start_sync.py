@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Sql, add_agency, add_user, jobs_of
+from tests.conftest import Sql, add_agency, add_user, jobs_of, login_url
 from tests.http_assertions import assert_error
 from tests.statements import Statements
 from tests.tokens import Tokens
@@ -68,6 +68,7 @@ def test_no_body_an_empty_one_and_an_empty_object_are_the_same(
         ("2025-03-01t10:30:15.123456789z", datetime(2025, 3, 1, 10, 30, 15, 123_456, tzinfo=UTC)),
         ("2025-03-01T10:30:15+02:00", datetime(2025, 3, 1, 8, 30, 15, tzinfo=UTC)),
         ("2025-03-01T10:30:15-0530", datetime(2025, 3, 1, 16, 0, 15, tzinfo=UTC)),
+        ("2025-03-01T10:30:15,5", datetime(2025, 3, 1, 10, 30, 15, 500_000, tzinfo=UTC)),
         ("0001-01-01", datetime(1, 1, 1, tzinfo=UTC)),
     ],
 )
@@ -100,6 +101,8 @@ def test_a_range_may_reach_to_the_last_year_and_comes_back_as_it_was_sent(
         "2025-13-01",
         "2025-02-30",
         "2025-03-01T25:00",
+        "2025-03-01T10.5",
+        "2025-03-01T10:30.5",
         "2025-03-01T",
         "2025-03-01T10:30+99:00",
         "2025-03-01x10:30",
@@ -336,9 +339,11 @@ def test_no_body_ever_gives_a_500_or_leaves_a_row_after_a_refusal(
 
 
 def test_a_start_is_one_statement_and_a_conflict_two(
-    make_app: Callable[..., Flask], database_url: str, bearer: dict[str, str], statements: Statements
+    make_app: Callable[..., Flask], bearer: dict[str, str], statements: Statements
 ) -> None:
-    client = make_app(database_url=statements.url).test_client()
+    client = make_app(
+        database_url=login_url(statements.url, "historical_sync_service"), database_pool_size=1
+    ).test_client()
     client.get("/readyz")  # connects
 
     with statements.counted() as start:
@@ -405,14 +410,26 @@ class TestOldFunction:
         self, make_app: Callable[..., Flask], bearer: dict[str, str], sql: Sql, body: str
     ) -> None:
         self.replace_function(sql, body)
-        client = make_app(database_statement_timeout=0.5).test_client()
+        sql.execute("alter role historical_sync_service set statement_timeout = '500ms'")
+        client = make_app().test_client()
 
         response = client.post(PATH, headers=bearer)
+        sql.execute("alter role historical_sync_service set statement_timeout = '5s'")
 
         answer = assert_error(response, 500, "internal_error")
         assert answer["request_id"] == response.headers["X-Request-ID"]
         assert not any(word in response.text.lower() for word in ("exception", "sql", "secret", "exists", "timeout"))
         assert jobs_of(sql) == []
+
+    def test_another_unique_index_of_the_table_is_not_a_conflict(
+        self, client: FlaskClient, bearer: dict[str, str], tokens: Tokens, sql: Sql
+    ) -> None:
+        sql.execute("create unique index other on public.historical_sync_jobs (date_from)")
+        stranger = {"Authorization": f"Bearer {tokens.sign(sub=str(add_user(sql, add_agency(sql))))}"}
+        body = {"date_from": "2025-01-01"}
+
+        assert client.post(PATH, headers=bearer, json=body).status_code == 200
+        assert_error(client.post(PATH, headers=stranger, json=body), 500, "internal_error")
 
     def test_it_records_who_asked_too(
         self, client: FlaskClient, bearer: dict[str, str], sql: Sql, user_id: UUID

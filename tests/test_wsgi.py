@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from tests.conftest import Sql, jobs_of
+from tests.conftest import Sql, jobs_of, login_url
 from tests.tokens import SECRET, JwksServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +50,7 @@ def serve(database_url: str, jwks_server: JwksServer, tmp_path: Path) -> Serve:
             env={
                 "PATH": os.environ["PATH"],
                 "PORT": str(port),
-                "DATABASE_URL": database_url,
+                "DATABASE_URL": login_url(database_url, "historical_sync_service"),
                 "SUPABASE_URL": jwks_server.url,
                 "SUPABASE_JWT_SECRET": SECRET,
                 **environment,
@@ -67,6 +67,12 @@ def serve(database_url: str, jwks_server: JwksServer, tmp_path: Path) -> Serve:
             log.close()
 
     return start
+
+
+@pytest.fixture
+def app_server(serve: Serve) -> Iterator[Server]:
+    with serve() as server:
+        yield server
 
 
 def wait_for(url: str) -> None:
@@ -121,6 +127,27 @@ def test_a_raw_client_gets_an_answer_it_can_parse_and_keeps_its_connection(
         answers.append(read_response(raw))
 
     assert answers == [413, 200, 200, 409, 413]
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("Content-Length: 60", b""),
+        ("Content-Length: 60", b"{}"),
+        ("Transfer-Encoding: chunked", b""),
+        ("Transfer-Encoding: chunked", b"2\r\n{}"),
+        ("Transfer-Encoding: chunked", b"ZZ\r\n{}\r\n0\r\n\r\n"),
+    ],
+)
+def test_a_body_that_breaks_off_or_is_malformed_starts_nothing(
+    app_server: Server, bearer: dict[str, str], sql: Sql, head: str, body: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", app_server.port), timeout=10) as raw:
+        authorization = f"Authorization: {bearer['Authorization']}"
+        raw.sendall(f"POST {START} HTTP/1.1\r\nHost: x\r\n{authorization}\r\n{head}\r\n\r\n".encode() + body)
+        raw.shutdown(socket.SHUT_WR)
+        assert read_response(raw) == 400
+    assert jobs_of(sql) == []
 
 
 def read_response(raw: socket.socket) -> int:

@@ -1,0 +1,161 @@
+"""The way of a window's pages: fetch, store with checkpoint, next."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from pydantic import SecretStr
+
+from service import leases
+from service.db import Database
+from service.errors import DataRefusedError, ServiceError
+from service.leases import Claim, Stored, Window
+from service.ultravox import (
+    Pace,
+    Page,
+    RetryableError,
+    StaleCursorError,
+    UltravoxClient,
+    UltravoxError,
+    first_query,
+    sanitize,
+)
+
+# A page that fails is tried again on the spot, with waits that double from the first to the longest (with jitter);
+# then, or where the API asks for a longer pause, the job is given back for later and its threads are free.
+PAGE_TRIES = 6
+FIRST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 10.0
+# Pages in a row that bring nothing new, or that do not get further down, before an API is believed to be endless.
+# Many calls can share an instant, thousands cannot.
+REPEATED_PAGES = 3
+PAGES_AT_ONE_INSTANT = 50
+
+log = structlog.get_logger(__name__)
+
+
+class Stopped(Exception):  # noqa: N818  # not an error
+    """The work is to stop, and the page in hand is done."""
+
+
+@dataclass(frozen=True)
+class Pager:
+    """Pages the windows of one job. `stopped` is asked between the pages."""
+
+    database: Database
+    client: UltravoxClient
+    pace: Pace
+    claim: Claim
+    api_key: SecretStr
+    lease: timedelta
+    stopped: Callable[[], bool]
+
+    def pages(self, window: Window) -> Iterator[Stored]:
+        """Fetch and store a window's pages from its checkpoint on; yield what became of each.
+
+        Raises UltravoxError, LeaseLostError, ServiceError and Stopped.
+        """
+        endless = EndlessGuard()
+        query = window.cursor or self._first_query(window)
+        while not self.stopped():
+            try:
+                page = self._fetch(query)
+            except StaleCursorError:
+                query = self._first_query(self._rewind(window))
+                continue
+            stored = self._store(window, page)
+            if stored.failed_call_ids:
+                log.warning("calls_not_stored", job_id=str(self.claim.job_id), call_ids=stored.failed_call_ids)
+            yield stored
+            if stored.finished or page.next_query is None:
+                return
+            endless.check(page, stored)
+            query = page.next_query
+
+    def _first_query(self, window: Window) -> str:
+        return first_query(window.starts_at, window.position or window.ends_at, self.claim.page_size)
+
+    def _rewind(self, window: Window) -> Window:
+        log.info("cursor_forgotten", job_id=str(self.claim.job_id), window=window.id)
+        with self.database.connection() as conn:
+            return leases.rewind_window(conn, self.claim, window.id)
+
+    def _fetch(self, query: str) -> Page:
+        for attempt in range(PAGE_TRIES):
+            self._wait(self.pace.reserve())
+            try:
+                return self.client.page(self.api_key, query)
+            except RetryableError as error:
+                wait = self._wait_before_retry(attempt, error.retry_after)
+                if wait is None:
+                    raise
+                log.info("page_retried", job_id=str(self.claim.job_id), cause=str(error), wait_seconds=round(wait, 2))
+                self._wait(wait)
+        raise AssertionError("unreachable")
+
+    def _wait_before_retry(self, attempt: int, retry_after: float | None) -> float | None:
+        """Seconds until the next try, None where this page has had its tries or the pause is too long to sit out."""
+        if retry_after is not None:
+            self.pace.pause(retry_after)  # the API means the key, not the page
+            wait = retry_after + random.uniform(0, 0.25)  # noqa: S311  # not a secret
+        else:
+            wait = min(FIRST_WAIT_SECONDS * 2**attempt, LONGEST_WAIT_SECONDS) * random.uniform(0.5, 1)  # noqa: S311
+        return wait if attempt + 1 < PAGE_TRIES and wait <= LONGEST_WAIT_SECONDS else None
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if self.stopped():
+                raise Stopped
+            time.sleep(min(left, 0.1))
+
+    def _store(self, window: Window, page: Page) -> Stored:
+        """Store a page, trying again while the database is away: the same page again counts nothing twice."""
+        deadline = time.monotonic() + self.lease.total_seconds()
+        body = page.body
+        while True:
+            try:
+                with self.database.connection() as conn:
+                    return leases.store_page(
+                        conn,
+                        self.claim,
+                        window.id,
+                        fetched_at=page.fetched_at,
+                        body=body,
+                        next_query=page.next_query,
+                        total=page.total,
+                        lease=self.lease,
+                    )
+            except DataRefusedError:
+                if body is not page.body:
+                    raise
+                body = sanitize(page.body)
+            except ServiceError as error:
+                if error.retry_after is None or time.monotonic() > deadline:
+                    raise
+                log.warning("store_retried", job_id=str(self.claim.job_id), cause=error.reason)
+                time.sleep(FIRST_WAIT_SECONDS)
+
+
+@dataclass
+class EndlessGuard:
+    """Tells an API whose pages never end."""
+
+    first_ids: set[str | None] = field(default_factory=lambda: {None})
+    repeated: int = 0
+    reached: datetime | None = None
+    pages_here: int = 0
+
+    def check(self, page: Page, stored: Stored) -> None:
+        """Raises UltravoxError."""
+        self.repeated = self.repeated + 1 if page.first_call_id in self.first_ids else 0
+        self.first_ids.add(page.first_call_id)
+        # Only where the API keeps to newest first does every page have to get further down.
+        stays = stored.splittable and stored.reached == self.reached
+        self.pages_here = self.pages_here + 1 if stays else 0
+        self.reached = stored.reached
+        if self.repeated >= REPEATED_PAGES or self.pages_here >= PAGES_AT_ONE_INSTANT:
+            raise UltravoxError("Ultravox keeps giving next pages without new calls. Try again later.")
