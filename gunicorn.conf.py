@@ -1,7 +1,18 @@
 """gunicorn reads this file by itself when it is started in the repository."""
 
+import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
+
+# Where the workers keep their counts for /metrics; prometheus-client looks when it is imported. A reload reads this
+# file again and keeps the folder.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="historical-sync-metrics-")
+
+from prometheus_client.multiprocess import mark_process_dead
 
 from service.logs import configure_logs
 from service.settings import SettingsError, load_settings
@@ -28,6 +39,15 @@ forwarder_headers = ""
 # A heartbeat file on a disk can block a worker.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # shared memory, not a disk
 control_socket_disable = True
+
+
+def child_exit(_server: object, worker: Any) -> None:
+    """Take a dead worker's gauges out of the sum; its counters stay."""
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(_server: object) -> None:
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 
 
 def on_starting(_server: object) -> None:

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from service import cli, http, start_sync, sync_jobs
+from service import cli, http, metrics, openapi, start_sync, sync_jobs
 from service.auth import Authenticator
 from service.db import Database
 from service.settings import Settings
@@ -19,7 +19,8 @@ def create_app(settings: Settings, database: Database) -> Flask:
     app.extensions["database"] = database
     app.extensions["authenticator"] = Authenticator(settings.supabase_url, settings.supabase_jwt_secret)
     http.init_app(app, settings)
-    app.register_blueprint(http.health)
+    for blueprint in (http.health, metrics.blueprint, openapi.blueprint):
+        app.register_blueprint(blueprint)
     for blueprint in (start_sync.blueprint, sync_jobs.blueprint):
         for prefix in PREFIXES:
             name = blueprint.name + prefix.replace("/", "_")

@@ -61,7 +61,7 @@ def process_historical_sync(watch: bool, max_seconds: float | None) -> None:
 def set_ultravox_key(agency_id: UUID) -> None:
     """Read an agency's Ultravox API key from standard input and store it encrypted."""
     settings: Settings = current_app.extensions["settings"]
-    api_key = click.get_text_stream("stdin").read().strip()
+    api_key = sys.stdin.read().strip()
     if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
         raise click.ClickException("standard input holds no API key")
     try:

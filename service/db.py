@@ -73,6 +73,12 @@ class Database:
         except Error as error:
             raise translate(error) from error
 
+    def use(self) -> dict[str, int]:
+        """Return how many connections are open and idle, and how many requests wait for one."""
+        stats = self._pool.get_stats()
+        names = {"open": "pool_size", "idle": "pool_available", "waiting": "requests_waiting"}
+        return {state: stats.get(name, 0) for state, name in names.items()}
+
     def _healthy_connection(self) -> Conn:
         # The pool's own `check` waits a second after each dead connection, and a restart leaves several.
         self._pool.open()

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from service.db import Conn
 from service.jobs import JOB_COLUMNS, Job
@@ -129,6 +130,11 @@ def set_ultravox_key(conn: Conn, agency_id: UUID, key_encrypted: bytes) -> bool:
     """Store an agency's encrypted API key; False where there is no such agency."""
     [row] = conn.execute("select historical_sync.set_ultravox_key(%s, %s) as found", [agency_id, key_encrypted])
     return bool(row["found"])
+
+
+def count_ultravox_requests(conn: Conn, counts: dict[int, int]) -> None:
+    """Add requests by status to what all processors have counted."""
+    conn.execute("select historical_sync.count_ultravox_requests(%s)", [Jsonb(counts)])
 
 
 def _finish(conn: Conn, call: str, arguments: list[object]) -> Job:

@@ -112,8 +112,10 @@ class Processor:
                 log.warning("claim_failed", cause=error.reason)
             if not (claimed or watch or self._running):
                 break
+            self._report_requests()
             self._wake.wait(POLL_SECONDS)
         self._shut_down()
+        self._report_requests()
         return list(self._results.values())
 
     def _claim_due_jobs(self) -> bool:
@@ -207,6 +209,14 @@ class Processor:
         return leases.reschedule(
             conn, claim, message, retry_after=retry_after, max_failures=self._settings.processor_max_failures
         )
+
+    def _report_requests(self) -> None:
+        if counts := self._client.take_counts():
+            try:
+                with self._database.connection() as conn:
+                    leases.count_ultravox_requests(conn, counts)
+            except ServiceError as error:
+                log.warning("requests_not_counted", counts=dict(counts), cause=error.reason)
 
     def _shut_down(self) -> None:
         deadline = time.monotonic() + SHUTDOWN_SECONDS

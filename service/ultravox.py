@@ -9,6 +9,7 @@ import math
 import re
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -82,6 +83,8 @@ class UltravoxClient:
 
     def __init__(self, url: str, *, timeout: float, connections: int) -> None:
         self._url = url.rstrip("/")
+        self._lock = threading.Lock()
+        self._counts: Counter[int] = Counter()
         self._http = urllib3.PoolManager(
             maxsize=connections,
             block=False,
@@ -89,6 +92,16 @@ class UltravoxClient:
             timeout=urllib3.Timeout(connect=min(timeout, 5.0), read=timeout),
             headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
         )
+
+    def take_counts(self) -> Counter[int]:
+        """Return the requests by status since the last call; 0 stands for no answer."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        return counts
+
+    def _count(self, status: int) -> None:
+        with self._lock:
+            self._counts[status] += 1
 
     def page(self, api_key: SecretStr, query: str) -> Page:
         """Fetch one page.
@@ -104,7 +117,9 @@ class UltravoxClient:
                 redirect=False,
             )
         except urllib3.exceptions.HTTPError as error:
+            self._count(0)
             raise RetryableError(f"Ultravox cannot be reached ({type(error).__name__})") from None
+        self._count(response.status)
         if response.status != 200:
             raise _failure(response, has_cursor="cursor=" in query)
         text = response.data.decode("utf-8", "replace")

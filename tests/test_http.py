@@ -16,7 +16,7 @@ from tests.http_assertions import assert_error
 from tests.tokens import Tokens
 
 START = "/functions/v1/start-historical-sync"
-PUBLIC = {"health.healthz", "health.readyz"}
+PUBLIC = {"health.healthz", "health.readyz", "metrics.metrics", "openapi.openapi"}
 DASHBOARD = "https://dashboard.example"
 
 

@@ -38,24 +38,15 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.fixture
-def serve(database_url: str, jwks_server: JwksServer, tmp_path: Path) -> Serve:
-    @contextmanager
-    def start(**environment: str) -> Iterator[Server]:
-        port = free_port()
-        log = (tmp_path / "log").open("w")
+@contextmanager
+def run_gunicorn(log: Path, **environment: str) -> Iterator[Server]:
+    port = free_port()
+    with log.open("w") as stderr:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("gunicorn"), "wsgi:app"],
             cwd=ROOT,
-            env={
-                "PATH": os.environ["PATH"],
-                "PORT": str(port),
-                "DATABASE_URL": login_url(database_url, "historical_sync_service"),
-                "SUPABASE_URL": jwks_server.url,
-                "SUPABASE_JWT_SECRET": SECRET,
-                **environment,
-            },
-            stderr=log,
+            env={"PATH": os.environ["PATH"], "PORT": str(port), **environment},
+            stderr=stderr,
             text=True,
         )
         try:
@@ -64,7 +55,17 @@ def serve(database_url: str, jwks_server: JwksServer, tmp_path: Path) -> Serve:
         finally:
             process.kill()
             process.wait()
-            log.close()
+
+
+@pytest.fixture
+def serve(database_url: str, jwks_server: JwksServer, tmp_path: Path) -> Serve:
+    def start(**environment: str) -> AbstractContextManager[Server]:
+        defaults = {
+            "DATABASE_URL": login_url(database_url, "historical_sync_service"),
+            "SUPABASE_URL": jwks_server.url,
+            "SUPABASE_JWT_SECRET": SECRET,
+        }
+        return run_gunicorn(tmp_path / "log", **{**defaults, **environment})
 
     return start
 
