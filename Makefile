@@ -35,5 +35,6 @@ check: .venv/.ready ## What CI runs: lint, format, types, import contracts, test
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest
 
-bench: .venv/.ready ## Run the benchmarks (needs wrk)
+bench: .venv/.ready ## Run the benchmarks: imports, and requests per second where wrk is installed
+	@$(BIN)/python -m bench.process
 	@$(BIN)/python -m bench.start_sync

@@ -7,4 +7,4 @@ from service.settings import load_settings
 
 settings = load_settings()
 configure_logs(settings)
-app = create_app(settings, Database(settings.database_url, settings, size=settings.database_pool_size))
+app = create_app(settings, Database.of_service(settings))

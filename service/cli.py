@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 def process_historical_sync(watch: bool, max_seconds: float | None) -> None:
     """Work on due jobs until none is left; the last line of output is the outcome as JSON."""
     settings: Settings = current_app.extensions["settings"]
-    database = Database(settings.processor_url(), settings, size=settings.processor_jobs * 4)
+    database = Database.of_processor(settings)
     progress: Bars | LogLines = Bars() if sys.stderr.isatty() else LogLines()
     processor = Processor(settings, database, progress)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,7 +66,7 @@ def set_ultravox_key(agency_id: UUID) -> None:
         raise click.ClickException("standard input holds no API key")
     try:
         ciphertext = Credentials(settings.credentials_key).encrypt(api_key)
-        with Database(settings.processor_url(), settings, size=1).connection() as conn:
+        with Database.of_processor(settings).connection() as conn:
             found = leases.set_ultravox_key(conn, agency_id, ciphertext)
     except UnreadableKeyError as error:
         raise click.ClickException(str(error)) from error

@@ -1,8 +1,11 @@
 """The connection pool, and the one place where driver errors become ours."""
 
+import os
+import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from select import POLLIN, poll
 from typing import Any
 
@@ -19,6 +22,10 @@ ONE_ACTIVE_JOB = "historical_sync_jobs_one_active_per_agency"
 DATE_RANGE = "sync_jobs_date_range"
 LEASE_LOST = "HS001"  # raised by historical_sync.hold_lease()
 RETRY_AFTER_SECONDS = 5
+WATCH_SECONDS = 0.5
+# The windows of a job take turns at its row; more connections would only wait there.
+CONNECTIONS_PER_JOB = 4
+PROCESSOR_STATEMENT_SECONDS = 30.0
 
 # A dead peer or a silent network is noticed within about ten seconds; what the URL says itself wins.
 CONNECTION_DEFAULTS: dict[str, str | int] = {
@@ -40,19 +47,44 @@ Conn = Connection[DictRow]
 class Database:
     """A pool of autocommit connections. It opens when it is first used: a pool does not survive a fork."""
 
-    def __init__(self, url: SecretStr, settings: Settings, *, size: int) -> None:
-        self._statement_timeout = f"{settings.database_statement_timeout * 1000:.0f}ms"
+    def __init__(self, url: SecretStr, *, size: int, pool_timeout: float, statement_timeout: float) -> None:
+        self._statement_timeout = f"{statement_timeout * 1000:.0f}ms"
+        # Well beyond its timeout a statement is not slow: the server or the network has frozen, and only this side
+        # can tell.
+        self._patience = statement_timeout + pool_timeout
+        self._lent: dict[Conn, float] = {}
+        self._watching = threading.Lock()
         self._pool: ConnectionPool[Conn] = ConnectionPool(
             make_conninfo(url.get_secret_value(), **_defaults_missing_from(url.get_secret_value())),
             # Prepared statements do not survive a pooler in transaction mode.
             kwargs={"autocommit": True, "prepare_threshold": None, "row_factory": dict_row},
             min_size=1,
             max_size=size,
-            timeout=settings.database_pool_timeout,
+            timeout=pool_timeout,
             # Give up soon: the next request then tries afresh instead of waiting out a long backoff.
-            reconnect_timeout=settings.database_pool_timeout,
+            reconnect_timeout=pool_timeout,
             configure=self._configure,
             open=False,
+        )
+
+    @classmethod
+    def of_service(cls, settings: Settings) -> "Database":
+        """Return the web service's."""
+        return cls(
+            settings.database_url,
+            size=settings.database_pool_size,
+            pool_timeout=settings.database_pool_timeout,
+            statement_timeout=settings.database_statement_timeout,
+        )
+
+    @classmethod
+    def of_processor(cls, settings: Settings) -> "Database":
+        """Return a processor's: nobody waits for an answer, and a page is more work than a job."""
+        return cls(
+            settings.processor_url(),
+            size=settings.processor_jobs * CONNECTIONS_PER_JOB,
+            pool_timeout=settings.database_pool_timeout,
+            statement_timeout=PROCESSOR_STATEMENT_SECONDS,
         )
 
     def close(self) -> None:
@@ -66,9 +98,11 @@ class Database:
         """
         try:
             conn = self._healthy_connection()
+            self._lent[conn] = time.monotonic() + self._patience
             try:
                 yield conn
             finally:
+                del self._lent[conn]
                 self._pool.putconn(conn)
         except Error as error:
             raise translate(error) from error
@@ -79,9 +113,22 @@ class Database:
         names = {"open": "pool_size", "idle": "pool_available", "waiting": "requests_waiting"}
         return {state: stats.get(name, 0) for state, name in names.items()}
 
+    def _open(self) -> None:
+        self._pool.open()
+        if self._watching.acquire(blocking=False):
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self._pool.closed:
+            now = time.monotonic()
+            for conn, deadline in list(self._lent.items()):
+                if now > deadline:
+                    hang_up(conn)
+            time.sleep(WATCH_SECONDS)
+
     def _healthy_connection(self) -> Conn:
         # The pool's own `check` waits a second after each dead connection, and a restart leaves several.
-        self._pool.open()
+        self._open()
         deadline = time.monotonic() + self._pool.timeout
         while True:
             conn = self._pool.getconn(timeout=max(0.0, deadline - time.monotonic()))
@@ -107,6 +154,12 @@ class Database:
 def _defaults_missing_from(url: str) -> dict[str, str | int]:
     said = conninfo_to_dict(url)
     return {name: value for name, value in CONNECTION_DEFAULTS.items() if name not in said}
+
+
+def hang_up(conn: Connection[Any]) -> None:
+    """Shut the socket of a connection in another thread's hands: that thread gets an OperationalError."""
+    with suppress(OSError, OperationalError), socket.socket(fileno=os.dup(conn.fileno())) as own:
+        own.shutdown(socket.SHUT_RDWR)
 
 
 def hung_up(conn: Connection[Any]) -> bool:

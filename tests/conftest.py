@@ -187,7 +187,7 @@ def make_app(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., F
 
     def make(**changes: Any) -> Flask:
         settings = make_settings(**changes)
-        database = Database(settings.database_url, settings, size=settings.database_pool_size)
+        database = Database.of_service(settings)
         pools.append(database)
         return create_app(settings, database)
 

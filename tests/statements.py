@@ -1,4 +1,4 @@
-"""A relay in front of Postgres that counts the round trips asked of it and can go silent."""
+"""A relay in front of Postgres that counts the round trips asked of it, and can fall silent."""
 
 import socket
 import struct
@@ -25,6 +25,7 @@ class Statements:
         self._target = conninfo_to_dict(database_url)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._count = Count()
+        self.silent = False
         self._sockets: list[socket.socket] = []
         user, password = self._target.get("user", ""), self._target.get("password") or ""
         port = self._listener.getsockname()[1]
@@ -75,5 +76,6 @@ class Statements:
     def _relay_answers(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while data := server.recv(65536):
-                client.sendall(data)
+                if not self.silent:
+                    client.sendall(data)
             client.shutdown(socket.SHUT_WR)

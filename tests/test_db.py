@@ -14,8 +14,9 @@ from service.errors import ErrorCode, ServiceError
 from service.localstack import embedded_postgres
 from service.migrate import migrate
 from service.settings import Settings
-from tests.conftest import Sql, add_agency, add_user
+from tests.conftest import Sql, add_agency, add_user, login_url
 from tests.http_assertions import assert_error
+from tests.statements import Statements
 from tests.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ START = "/functions/v1/start-historical-sync"
 
 @pytest.fixture
 def database(make_settings: Callable[..., Settings]) -> Iterator[Database]:
-    settings = make_settings(database_pool_timeout=0.3)
-    database = Database(settings.database_url, settings, size=2)
+    database = Database.of_service(make_settings(database_pool_size=2, database_pool_timeout=0.3))
     yield database
     database.close()
 
@@ -101,8 +101,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced_before_it_is_
 def test_a_login_without_a_statement_timeout_gets_the_configured_one(
     make_settings: Callable[..., Settings], database_url: str
 ) -> None:
-    settings = make_settings(database_url=database_url, database_statement_timeout=1.5)
-    database = Database(settings.database_url, settings, size=1)
+    database = Database.of_service(make_settings(database_url=database_url, database_statement_timeout=1.5))
     with database.connection() as conn:
         [row] = conn.execute("show statement_timeout").fetchall()
     database.close()
@@ -131,6 +130,22 @@ def test_a_start_without_a_database_is_told_to_come_back(
 ) -> None:
     app = make_app(database_url="postgresql://nobody@127.0.0.1:1/none", database_pool_timeout=0.3)
     assert_error(app.test_client().post(START, headers=bearer), 503, "database_unavailable")
+
+
+def test_a_frozen_database_holds_no_request_for_ever(
+    make_app: Callable[..., Flask], bearer: dict[str, str], statements: Statements
+) -> None:
+    url = login_url(statements.url, "historical_sync_service")
+    app = make_app(database_url=url, database_pool_timeout=0.3, database_statement_timeout=0.3)
+    client = app.test_client()
+    client.get("/readyz")
+
+    statements.silent = True
+    frozen = client.post(START, headers=bearer)
+    statements.silent = False
+
+    assert_error(frozen, 503, "database_unavailable")
+    assert client.post(START, headers=bearer).status_code in (200, 409)
 
 
 def test_the_role_of_the_service_has_a_statement_timeout_of_its_own(database: Database) -> None:
