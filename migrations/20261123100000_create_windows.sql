@@ -59,9 +59,9 @@ select
             and processed_calls > attempt_processed_calls
             and total_calls >= processed_calls
             -- An estimate beyond a century is none.
-            and (last_activity_at - attempt_started_at)
+            and extract(epoch from last_activity_at - attempt_started_at)::float8
                 * ((total_calls - processed_calls)::float8 / (processed_calls - attempt_processed_calls))
-                < interval '100 years'
+                < 100 * 365.25 * 86400
         then
             last_activity_at + (last_activity_at - attempt_started_at)
                 * ((total_calls - processed_calls)::float8 / (processed_calls - attempt_processed_calls))

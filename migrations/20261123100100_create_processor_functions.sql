@@ -257,12 +257,17 @@ declare
     v_call jsonb;
     v_imported integer := 0;
     v_failed text[];
+    v_unstored integer := 0;
+    v_again boolean;
     v_oldest timestamptz;
 begin
     select * into strict v_window from historical_sync.windows
     where id = p_window_id and job_id = p_job_id
     for update;
     select * into strict v_job from public.historical_sync_jobs where id = p_job_id;
+
+    -- The answer to the first time was lost.
+    v_again := v_window.finished_at is not null or coalesce(v_window.cursor = p_next, false);
 
     with listed as (
         select number, call, call ->> 'callId' as call_id, historical_sync.instant(call ->> 'created') as created
@@ -273,17 +278,19 @@ begin
             *,
             call_id is null or created is null as unplaceable,
             created > lag(created) over (order by number) as rises,
-            row_number() over (partition by call_id order by number) > 1 as repeated
+            row_number() over (partition by call_id, created is null order by number) > 1 as repeated
         from listed
     )
     select
         count(*),
         v_window.unordered or coalesce(bool_or(rises), false),
         least(v_window.position, min(created)),
-        coalesce(array_agg(coalesce(call_id, 'unknown')) filter (where unplaceable), '{}'),
+        coalesce(array_agg(coalesce(call_id, 'unknown')) filter (
+                where unplaceable and not v_again and coalesce(call_id <> all (v_window.position_call_ids), true)
+            ), '{}'),
         coalesce(
             jsonb_agg(call) filter (
-                where not unplaceable and not repeated
+                where not unplaceable and not repeated and not v_again
                     -- The API's bounds are both inclusive and ours half-open: a call on a seam belongs to one window.
                     and created < v_window.ends_at
                     and (v_window.starts_at is null or created >= v_window.starts_at)
@@ -309,15 +316,13 @@ begin
                 );
             exception when data_exception or integrity_constraint_violation or program_limit_exceeded then
                 v_failed := v_failed || left(v_call ->> 'callId', 100);
+                v_unstored := v_unstored + 1;
             end;
         end loop;
     end;
     failed_call_ids := v_failed;
     imported := v_imported;
-    skipped := (
-        select count(*) from jsonb_array_elements(v_calls) as calls (call)
-        where left(call ->> 'callId', 100) <> all (v_failed)
-    ) - v_imported;
+    skipped := jsonb_array_length(v_calls) - v_imported - v_unstored;
 
     reached := v_oldest;
     finished := p_next is null or (not v_window.unordered and coalesce(v_oldest < v_window.starts_at, false));
@@ -330,7 +335,8 @@ begin
             (
                 select array_agg(distinct call ->> 'callId')
                 from jsonb_array_elements(p_body -> 'results') as results (call)
-                where call ->> 'callId' is not null and historical_sync.instant(call ->> 'created') = v_oldest
+                where call ->> 'callId' is not null
+                    and coalesce(historical_sync.instant(call ->> 'created') = v_oldest, true)
             ),
             '{}'
         ) || case when v_window.position = v_oldest then v_window.position_call_ids else '{}' end,

@@ -64,21 +64,24 @@ $$;
 -- active and no other; the answer is the job as it is now, and whether this call has changed it.
 create or replace function historical_sync.cancel_job(p_agency_id uuid, p_job_id uuid)
 returns table (agency_id uuid, status text, changed boolean)
-language sql
+language plpgsql
 security definer
 set search_path = ''
 as $$
-    with cancelled as (
-        update public.historical_sync_jobs
+begin
+    return query
+        update public.historical_sync_jobs as job
         set status = 'cancelled', completed_at = now(), lease_expires_at = null, next_attempt_at = null
-        where id = p_job_id and agency_id = p_agency_id and status in ('pending', 'in_progress')
-        returning agency_id, status::text
-    )
-    select cancelled.*, true from cancelled
-    union all
-    select job.agency_id, job.status::text, false
-    from public.historical_sync_jobs as job
-    where job.id = p_job_id and not exists (select from cancelled)
+        where job.id = p_job_id and job.agency_id = p_agency_id and job.status in ('pending', 'in_progress')
+        returning job.agency_id, job.status::text, true;
+    if not found then
+        -- A statement of its own sees what the update has waited for.
+        return query
+            select job.agency_id, job.status::text, false
+            from public.historical_sync_jobs as job
+            where job.id = p_job_id;
+    end if;
+end
 $$;
 
 -- Goes on from the checkpoints of the job's windows. Fails with 23505 where another job is active.
@@ -93,17 +96,16 @@ declare
     v_constraint text;
 begin
     return query
-        with resumed as (
-            update public.historical_sync_jobs as job
-            set status = 'pending', completed_at = null, error_message = null, consecutive_failures = 0
-            where job.id = p_job_id and job.agency_id = p_agency_id and job.status in ('failed', 'cancelled')
-            returning job.agency_id, job.status::text
-        )
-        select resumed.*, true from resumed
-        union all
-        select job.agency_id, job.status::text, false
-        from public.historical_sync_jobs as job
-        where job.id = p_job_id and not exists (select from resumed);
+        update public.historical_sync_jobs as job
+        set status = 'pending', completed_at = null, error_message = null, consecutive_failures = 0
+        where job.id = p_job_id and job.agency_id = p_agency_id and job.status in ('failed', 'cancelled')
+        returning job.agency_id, job.status::text, true;
+    if not found then
+        return query
+            select job.agency_id, job.status::text, false
+            from public.historical_sync_jobs as job
+            where job.id = p_job_id;
+    end if;
 exception when unique_violation then
     get stacked diagnostics v_message = message_text, v_constraint = constraint_name;
     raise unique_violation using

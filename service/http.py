@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 import structlog
@@ -13,8 +13,9 @@ from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
 from flask_cors import CORS
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from service.auth import Authenticator
-from service.db import Database
+from service import jobs
+from service.auth import Authenticator, Principal
+from service.db import Conn, Database
 from service.errors import ErrorCode, ServiceError
 from service.settings import Settings
 
@@ -34,6 +35,8 @@ HTTP_ERRORS = {
     405: ErrorCode.METHOD_NOT_ALLOWED,
     413: ErrorCode.BODY_TOO_LARGE,
 }
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 health = Blueprint("health", __name__)
@@ -65,7 +68,7 @@ def authenticated(view: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(**arguments: Any) -> Any:
         authenticator: Authenticator = current_app.extensions["authenticator"]
         principal = authenticator.authenticate(request.headers.get("Authorization"))
-        g.user_id = str(principal.user_id)
+        structlog.contextvars.bind_contextvars(user_id=str(principal.user_id))
         return view(principal, **arguments)
 
     return wrapper
@@ -89,9 +92,34 @@ def json_object(*known: str) -> dict[str, Any]:
         document = None
     if not isinstance(document, dict):
         raise ServiceError(ErrorCode.INVALID_BODY, fields={})
-    if unknown := document.keys() - set(known):
-        raise ServiceError(ErrorCode.INVALID_FIELDS, fields=dict.fromkeys(sorted(unknown), "is not a known field"))
+    refuse(dict.fromkeys(sorted(document.keys() - set(known)), "is not a known field"))
     return document
+
+
+def refuse(faults: dict[str, str]) -> None:
+    """Raise ServiceError (400) if there are faults, which name each bad field."""
+    if faults:
+        raise ServiceError(ErrorCode.INVALID_FIELDS, fields=faults)
+
+
+def naming_the_active_job(principal: Principal, change: Callable[[Conn], T], *, again: bool = True) -> T:
+    """Run a change that makes a job pending; where an active job is in the way, the 409 names it.
+
+    A second statement asks for that job. If it has ended meanwhile nothing is in the way, and the change is tried
+    once more.
+    """
+    try:
+        with database().connection() as conn:
+            return change(conn)
+    except ServiceError as conflict:
+        if conflict.code is not ErrorCode.SYNC_ALREADY_ACTIVE:
+            raise
+        with database().connection() as conn:
+            job = jobs.active(conn, principal)
+        if job is None and again:
+            return naming_the_active_job(principal, change, again=False)
+        conflict.details["job"] = job and job.public()
+        raise
 
 
 def _read_body() -> bytes:
@@ -152,8 +180,6 @@ def _finish(response: Response) -> Response:
         path=request.path,
         status=response.status_code,
         duration_ms=round((time.perf_counter() - g.started) * 1000, 2),
-        user_id=g.get("user_id"),
-        agency_id=g.get("agency_id"),
     )
     return response
 

@@ -2,9 +2,10 @@
 
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, LiteralString
+from typing import Any, LiteralString, cast
 from uuid import UUID
 
+import structlog
 from psycopg.rows import DictRow
 
 from service.auth import Principal
@@ -45,16 +46,8 @@ JOB_FIELDS = tuple(field.name for field in fields(Job))
 JOB_COLUMNS = ", ".join(JOB_FIELDS)
 
 
-@dataclass(frozen=True)
-class Started:
-    """A created job and whose it is."""
-
-    job_id: UUID
-    agency_id: UUID
-
-
-def start(conn: Conn, principal: Principal, date_from: datetime | None, date_to: datetime | None) -> Started:
-    """Create a job for the principal's agency, through public.create_historical_sync_job()."""
+def start(conn: Conn, principal: Principal, date_from: datetime | None, date_to: datetime | None) -> UUID:
+    """Create a job for the principal's agency and return its id, through public.create_historical_sync_job()."""
     [row] = _ask(
         conn,
         principal,
@@ -75,7 +68,7 @@ def start(conn: Conn, principal: Principal, date_from: datetime | None, date_to:
         date_from=date_from,
         date_to=date_to,
     )
-    return Started(job_id=row["job_id"], agency_id=row["caller_agency_id"])
+    return cast(UUID, row["job_id"])
 
 
 def active(conn: Conn, principal: Principal) -> Job | None:
@@ -189,6 +182,7 @@ def _ask(conn: Conn, principal: Principal, statement: LiteralString, **parameter
         raise ServiceError(ErrorCode.SESSION_REVOKED, reason=rows[0]["revocation"])
     if rows[0]["caller_agency_id"] is None:
         raise ServiceError(ErrorCode.NO_AGENCY)
+    structlog.contextvars.bind_contextvars(agency_id=str(rows[0]["caller_agency_id"]))
     return rows
 
 

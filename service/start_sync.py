@@ -4,12 +4,11 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify
+from flask import Blueprint, Response, jsonify
 
 from service import jobs
 from service.auth import Principal
-from service.errors import ErrorCode, ServiceError
-from service.http import authenticated, database, json_object
+from service.http import authenticated, json_object, naming_the_active_job, refuse
 
 # `fromisoformat` takes any separator, and any digits that Unicode has; ISO 8601 does not.
 ISO_8601 = re.compile(r"[\dW-]+([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?(Z|[+-][\d:]+)?)?", re.ASCII | re.IGNORECASE)
@@ -20,31 +19,9 @@ blueprint = Blueprint("start_sync", __name__)
 @blueprint.post("/start-historical-sync")
 @authenticated
 def start_historical_sync(principal: Principal) -> Response:
-    started = _start(principal, *_date_range(json_object("date_from", "date_to")))
-    g.agency_id = str(started.agency_id)
-    return jsonify(job_id=str(started.job_id), status="pending")
-
-
-def _start(
-    principal: Principal,
-    date_from: datetime | None,
-    date_to: datetime | None,
-    *,
-    again: bool = True,
-) -> jobs.Started:
-    try:
-        with database().connection() as conn:
-            return jobs.start(conn, principal, date_from, date_to)
-    except ServiceError as conflict:
-        if conflict.code is not ErrorCode.SYNC_ALREADY_ACTIVE:
-            raise
-        with database().connection() as conn:
-            job = jobs.active(conn, principal)
-        if job is None and again:
-            # The active job ended between the two statements: nothing is in the way any more.
-            return _start(principal, date_from, date_to, again=False)
-        conflict.details["job"] = job and job.public()
-        raise
+    date_from, date_to = _date_range(json_object("date_from", "date_to"))
+    job_id = naming_the_active_job(principal, lambda conn: jobs.start(conn, principal, date_from, date_to))
+    return jsonify(job_id=str(job_id), status="pending")
 
 
 def _date_range(body: dict[str, Any]) -> tuple[datetime | None, datetime | None]:
@@ -61,8 +38,7 @@ def _date_range(body: dict[str, Any]) -> tuple[datetime | None, datetime | None]
     if not faults and date_from and date_from >= (date_to or datetime.now(UTC)):
         # The table's CHECK decides; this only puts the answer before the ones about the user and the agency.
         faults["date_from"] = "must be before date_to" if date_to else "must be in the past"
-    if faults:
-        raise ServiceError(ErrorCode.INVALID_FIELDS, fields=faults)
+    refuse(faults)
     return date_from, date_to
 
 

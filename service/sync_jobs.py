@@ -1,15 +1,14 @@
 """Watching and steering: get-sync-status, list-sync-jobs, cancel-historical-sync, resume-historical-sync."""
 
 import re
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from flask import Blueprint, Response, jsonify, request
 
 from service import jobs
 from service.auth import CANONICAL_UUID, Principal
-from service.errors import ErrorCode, ServiceError
-from service.http import authenticated, database, json_object
+from service.http import authenticated, database, json_object, naming_the_active_job, refuse
 
 ACTIVE = ("pending", "in_progress")
 LARGEST_PAGE = 100
@@ -21,7 +20,9 @@ blueprint = Blueprint("sync_jobs", __name__)
 @blueprint.get("/get-sync-status")
 @authenticated
 def get_sync_status(principal: Principal) -> Response:
-    job_id = _uuid(request.args.get("job_id"), "job_id")
+    faults: dict[str, str] = {}
+    job_id = _uuid(request.args.get("job_id"), "job_id", faults)
+    refuse(faults)
     with database().connection() as conn:
         job = jobs.find(conn, principal, job_id) if job_id else jobs.latest(conn, principal)
     active = job is not None and job.status in ACTIVE
@@ -35,7 +36,10 @@ def get_sync_status(principal: Principal) -> Response:
 @blueprint.get("/list-sync-jobs")
 @authenticated
 def list_sync_jobs(principal: Principal) -> Response:
-    before, limit = _uuid(request.args.get("before"), "before"), _limit(request.args.get("limit"))
+    faults: dict[str, str] = {}
+    before = _uuid(request.args.get("before"), "before", faults)
+    limit = _limit(request.args.get("limit"), faults)
+    refuse(faults)
     with database().connection() as conn:
         # One more than asked for tells whether there is a next page.
         found = jobs.page(conn, principal, before, limit + 1)
@@ -57,36 +61,32 @@ def cancel_historical_sync(principal: Principal) -> Response:
 @authenticated
 def resume_historical_sync(principal: Principal) -> Response:
     job_id = _job_id(json_object("job_id"))
-    try:
-        with database().connection() as conn:
-            jobs.resume(conn, principal, job_id)
-    except ServiceError as conflict:
-        if conflict.code is ErrorCode.SYNC_ALREADY_ACTIVE:
-            with database().connection() as conn:
-                job = jobs.active(conn, principal)
-            conflict.details["job"] = job and job.public()
-        raise
+    naming_the_active_job(principal, lambda conn: jobs.resume(conn, principal, job_id))
     return jsonify(job_id=str(job_id), status="pending")
 
 
 def _job_id(body: dict[str, Any]) -> UUID:
-    job_id = _uuid(body.get("job_id"), "job_id")
+    faults: dict[str, str] = {}
+    job_id = _uuid(body.get("job_id"), "job_id", faults)
     if job_id is None:
-        raise ServiceError(ErrorCode.INVALID_FIELDS, fields={"job_id": "is required"})
-    return job_id
+        faults.setdefault("job_id", "is required")
+        refuse(faults)
+    return cast(UUID, job_id)
 
 
-def _uuid(value: object, field: str) -> UUID | None:
+def _uuid(value: object, field: str, faults: dict[str, str]) -> UUID | None:
     if value is None:
         return None
     if not isinstance(value, str) or not CANONICAL_UUID.fullmatch(value):
-        raise ServiceError(ErrorCode.INVALID_FIELDS, fields={field: "must be a UUID"})
+        faults[field] = "must be a UUID"
+        return None
     return UUID(value)
 
 
-def _limit(text: str | None) -> int:
+def _limit(text: str | None, faults: dict[str, str]) -> int:
     if text is None:
         return DEFAULT_PAGE
     if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or not 1 <= int(text) <= LARGEST_PAGE:
-        raise ServiceError(ErrorCode.INVALID_FIELDS, fields={"limit": f"must be 1 to {LARGEST_PAGE}"})
+        faults["limit"] = f"must be 1 to {LARGEST_PAGE}"
+        return DEFAULT_PAGE
     return int(text)

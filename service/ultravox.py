@@ -22,6 +22,7 @@ CALLS = "/api/calls"
 RETRYABLE_STATUSES = {408, 425, 429}
 INT4_MAX = 2**31 - 1
 MAX_JSON_DIGITS = 1000
+LONGEST_RETRY_AFTER = 86400.0
 
 # A NUL or a surrogate in an escape: Postgres refuses the first, and the second if it stands alone.
 SUSPECT_ESCAPE = re.compile(r"\\u(0000|[dD][89a-fA-F])")
@@ -108,12 +109,15 @@ class UltravoxClient:
 
         Raises RetryableError, StaleCursorError, or UltravoxError for what no retry will mend.
         """
+        key = api_key.get_secret_value()
+        if not (key.isascii() and key.isprintable()):
+            raise UltravoxError("The agency's API key has characters that no key has. Set a valid key and resume.")
         fetched_at = datetime.now(UTC)
         try:
             response = self._http.request(
                 "GET",
                 f"{self._url}{CALLS}?{query}",
-                headers={**self._http.headers, "X-API-Key": api_key.get_secret_value()},
+                headers={**self._http.headers, "X-API-Key": key},
                 redirect=False,
             )
         except urllib3.exceptions.HTTPError as error:
@@ -123,8 +127,6 @@ class UltravoxClient:
         if response.status != 200:
             raise _failure(response, has_cursor="cursor=" in query)
         text = response.data.decode("utf-8", "replace")
-        if SUSPECT_ESCAPE.search(text):
-            text = sanitize(text)
         return _page(text, fetched_at)
 
 
@@ -148,7 +150,9 @@ def sanitize(text: str) -> str:
 
 def _page(text: str, fetched_at: datetime) -> Page:
     try:
-        document = json.loads(text)
+        if SUSPECT_ESCAPE.search(text):
+            text = sanitize(text)
+        document = json.loads(text, parse_int=_short)
     except (ValueError, RecursionError):
         raise RetryableError("Ultravox answered with something that is not JSON") from None
     results = document.get("results") if isinstance(document, dict) else None
@@ -158,7 +162,7 @@ def _page(text: str, fetched_at: datetime) -> Page:
     total = document.get("total")
     return Page(
         body=text,
-        first_call_id=first.get("callId"),
+        first_call_id=None if first.get("callId") is None else str(first["callId"]),
         next_query=_query_of(document.get("next")),
         total=total if type(total) is int and 0 <= total <= INT4_MAX else None,
         fetched_at=fetched_at,
@@ -168,7 +172,10 @@ def _page(text: str, fetched_at: datetime) -> Page:
 def _query_of(link: object) -> str | None:
     if link in (None, ""):
         return None
-    query = urlsplit(link).query if isinstance(link, str) else ""
+    try:
+        query = urlsplit(link).query if isinstance(link, str) else ""
+    except ValueError:
+        query = ""
     if not query:
         raise UltravoxError("Ultravox named a next page that cannot be followed")
     return query
@@ -194,11 +201,11 @@ def _retry_after(value: str | None) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         seconds = (moment - datetime.now(UTC)).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
 
 
 def _stamp(instant: datetime) -> str:

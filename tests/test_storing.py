@@ -1,0 +1,200 @@
+"""What becomes of a page in a real database: every call once, and none that harms the others."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from structlog.testing import capture_logs
+
+from service import leases, paging
+from service.demo_calls import Call
+from service.errors import LeaseLostError
+from service.settings import Settings
+from tests.conftest import Sql
+from tests.importing import FROM, LEASE, TO, Import, call_at, calls, importing
+
+
+@pytest.fixture
+def job(
+    sql: Sql, agency_id: UUID, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Import]:
+    monkeypatch.setattr(paging, "FIRST_WAIT_SECONDS", 0.001)
+    with importing(sql, agency_id, make_settings()) as job:
+        yield job
+
+
+def test_a_call_on_a_seam_belongs_to_the_range_that_begins_there(job: Import) -> None:
+    tick = timedelta(microseconds=1)
+    for name, bound in (("from", FROM), ("to", TO)):
+        job.put(*(call_at(bound + n * tick, f"{name}{n:+}") for n in (-1, 0, 1)))
+    job.run()
+    assert sorted(job.rows()) == ["from+0", "from+1", "to-1"]
+    job.run(date_from=TO, date_to=TO + timedelta(days=1))
+    assert job.counts() == (2, 2, 0, 0)
+    job.run(date_from=None, date_to=FROM)
+    assert job.counts() == (1, 1, 0, 0)
+    assert len(job.rows()) == 6
+
+
+def test_the_halves_of_a_window_share_no_call(job: Import) -> None:
+    claim = job.claim()
+    [window] = job.windows(claim)
+    with job.database.connection() as conn:
+        half = leases.split_window(conn, claim, window.id)
+    assert half is not None
+    job.put(*calls(4), *(call_at(half.ends_at, f"seam-{n}") for n in range(4)), call_at(TO - LEASE, "last"))
+    list(job.pages(claim))
+    assert (len(job.rows()), job.counts()) == (9, (9, 9, 0, 0))
+
+
+def test_a_call_again_is_skipped_when_it_is_the_same_and_imported_when_it_changed(job: Import) -> None:
+    job.put(*calls(4))
+    job.run()
+    before = job.rows()
+    job.put({**calls(4)[1], "summary": "now billed", "billingStatus": "BILLED", "billedDuration": "93.5s"})
+    job.run()
+    assert job.counts() == (4, 1, 3, 0)
+    after = job.rows()
+    assert [name for name in after if after[name] != before[name]] == ["call-001"]
+    assert (after["call-001"]["summary"], float(after["call-001"]["billed_seconds"])) == ("now billed", 93.5)
+
+
+def test_what_nobody_knows_yet_is_kept_and_a_running_call_has_no_end(job: Import) -> None:
+    odd = call_at(
+        FROM, "odd", ended=None, endReason="brand_new", newField={"deep": [1, None, "ü"]}, agent=None, medium={}
+    )
+    job.put({**odd, "joined": "soon", "metadata": "text", "billedDuration": "long"})
+    job.run()
+    [row] = job.rows().values()
+    assert row["data"] == {**odd, "joined": "soon", "metadata": "text", "billedDuration": "long"}
+    assert (row["ended_at"], row["joined_at"], row["end_reason"], row["duration_seconds"]) == (
+        None,
+        None,
+        "brand_new",
+        None,
+    )
+    job.put({**odd, "joined": "2026-03-01T00:00:01Z", "ended": "2026-03-01T00:01:00.5Z"})
+    job.run()
+    assert float(job.rows()["odd"]["duration_seconds"]) == 59.5
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("a\x00b\x00", "a\ufffdb\ufffd"),
+        ("\\\x00", "\\\ufffd"),
+        ("half \ud83d, \udc4b", "half \ufffd, \ufffd"),
+        ("whole 👋", "whole 👋"),
+        (float("nan"), None),
+        (float("inf"), None),
+    ],
+)
+def test_what_postgres_refuses_is_replaced_and_the_call_stored(job: Import, told: object, kept: object) -> None:
+    job.put(*calls(5), call_at(FROM, "odd", summary=told, metadata={"k": told}))
+    job.run()
+    assert job.counts() == (6, 6, 0, 0)
+    odd = job.rows()["odd"]
+    assert (odd["summary"], odd["metadata"]) == (kept, {"k": kept})
+
+
+LONG_ID = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=5000))
+UNSTORABLE: dict[str, tuple[Call, str]] = {
+    "no callId": ({"callId": None, "created": "2026-03-01T00:02:30Z"}, "unknown"),
+    "a malformed created": ({"callId": "bad", "created": "20260301T000230"}, "bad"),
+    "an id too long for an index": (call_at(FROM + timedelta(seconds=150), LONG_ID), LONG_ID[:100]),
+    "times too far apart": (
+        call_at(FROM, "bad", joined="0001-01-01T00:00:00Z", billedDuration=f"{'9' * 140_000}s"),
+        "bad",
+    ),
+}
+
+
+@pytest.mark.parametrize(("bad", "told"), UNSTORABLE.values(), ids=UNSTORABLE)
+def test_a_call_that_cannot_be_stored_is_counted_and_logged_and_the_rest_goes_on(
+    job: Import, bad: Call, told: str
+) -> None:
+    job.put(*calls(7), bad)
+    with capture_logs() as logs:
+        job.run()
+    assert list(job.rows()) == [f"call-{i:03}" for i in range(7)]
+    assert job.counts() == (8, 7, 0, 1)
+    [line] = [line for line in logs if line["event"] == "calls_not_stored"]
+    assert (line["call_ids"], line["job_id"], line["log_level"]) == ([told], str(job.job_id), "warning")
+
+
+@pytest.mark.parametrize("twins", [2, 1, 0])
+def test_a_call_listed_beside_a_malformed_twin_is_stored_once(job: Import, twins: int) -> None:
+    good = call_at(FROM, "twin")
+    listed = [good, {"callId": "twin"}, {"callId": "twin", "created": "soon"}]
+    page = job.store(job.claim(), listed[twins:] + listed[:twins])
+    assert (list(job.rows()), page.imported, page.skipped) == (["twin"], 1, 0)
+
+
+def test_a_failed_id_does_not_uncount_the_call_named_like_its_beginning(job: Import) -> None:
+    page = job.store(job.claim(), [call_at(FROM, LONG_ID), call_at(FROM, LONG_ID[:100])])
+    assert (page.imported, page.skipped, page.failed_call_ids) == (1, 0, [LONG_ID[:100]])
+
+
+def test_what_was_fetched_later_is_not_overwritten(job: Import) -> None:
+    job.put(*calls(2))
+    job.run()
+    hooked = {**calls(2)[0], "summary": "from the webhook"}
+    job.sql.execute(
+        "update calls set data = %s, summary = 'new', source = 'webhook', fetched_at = now() + interval '1 hour'"
+        " where ultravox_call_id = 'call-000'",
+        [json.dumps(hooked)],
+    )
+    before = job.rows()
+    job.run()
+    assert (job.rows(), job.counts()) == (before, (2, 0, 2, 0))
+
+
+REPEATED: dict[str, list[Any]] = {
+    "newest first": calls(3)[::-1],
+    "oldest first": calls(3),
+    "one instant": calls(3, at_once=3),
+    "with malformed calls": [*calls(2)[::-1], {"callId": "bad"}, {"created": "soon"}, None, 5, "x", []],
+    "with one too long": [*calls(2)[::-1], call_at(FROM, LONG_ID)],
+}
+
+
+@pytest.mark.parametrize("results", REPEATED.values(), ids=REPEATED)
+@pytest.mark.parametrize("before", [False, True])
+def test_a_page_stored_again_after_a_lost_answer_counts_nothing_twice(
+    job: Import, results: list[Any], before: bool
+) -> None:
+    claim = job.claim()
+    if before:
+        job.store(claim, [call_at(TO - LEASE, "newer")], "cursor=b")
+    job.store(claim, results)
+    counts = job.counts()
+    again = job.store(claim, results)
+    assert job.counts() == counts
+    assert (again.imported, again.skipped, again.failed_call_ids) == (0, 0, [])
+
+
+LOST = {
+    "cancelled": "status = 'cancelled', lease_expires_at = null",
+    "run out": "lease_expires_at = now()",
+    "claimed by another": "fencing_token = fencing_token + 1",
+}
+
+
+@pytest.mark.parametrize("change", LOST.values(), ids=LOST)
+def test_a_lost_lease_stores_nothing(job: Import, change: str) -> None:
+    job.put(*calls(7))
+    claim = job.claim()
+    pages = job.pages(claim)
+    next(pages)
+    job.sql.execute(f"update historical_sync_jobs set {change}")
+    [window] = job.sql.execute("select * from historical_sync.windows").fetchall()
+    with pytest.raises(LeaseLostError):
+        next(pages)
+    with pytest.raises(LeaseLostError), job.database.connection() as conn:
+        leases.rewind_window(conn, claim, window["id"])
+    assert (len(job.rows()), job.counts()) == (3, (3, 3, 0, 0))
+    assert job.sql.execute("select * from historical_sync.windows").fetchall() == [window]
