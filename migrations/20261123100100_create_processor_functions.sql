@@ -377,6 +377,8 @@ security definer
 set search_path = ''
 as $$
 begin
+    -- The window before the job, as everybody else: no two of a job's threads wait for each other.
+    perform from historical_sync.windows where id = p_window_id and job_id = p_job_id for update;
     perform historical_sync.hold_lease(p_job_id, p_fencing_token);
     return query
         update historical_sync.windows

@@ -66,8 +66,10 @@ class Crew:
 
         Raises the first failure of a thread, LeaseLostError before any other, and Stopped.
         """
-        with self._database.connection() as conn:
-            self._waiting = leases.unfinished_windows(conn, self._claim)
+        patience = self._lease.total_seconds()
+        self._waiting = self._database.run_through_outages(
+            lambda conn: leases.unfinished_windows(conn, self._claim), seconds=patience
+        )
         with self._heartbeat():
             crew = [threading.Thread(target=self._member, args=(pager,), daemon=True) for _ in range(self._size)]
             for thread in crew:
@@ -78,8 +80,7 @@ class Crew:
             raise self._failure
         if self._stopping.is_set():
             raise Stopped
-        with self._database.connection() as conn:
-            return leases.complete(conn, self._claim)
+        return self._database.run_through_outages(lambda conn: leases.complete(conn, self._claim), seconds=patience)
 
     def stopped(self) -> bool:
         return self._failure is not None or self._stopping.is_set()
@@ -132,8 +133,13 @@ class Crew:
         return max(spans, key=spans.__getitem__, default=None)
 
     def _split(self, window_id: int) -> Window | None:
-        with self._database.connection() as conn:
-            half = leases.split_window(conn, self._claim, window_id)
+        try:
+            with self._database.connection() as conn:
+                half = leases.split_window(conn, self._claim, window_id)
+        except ServiceError as error:
+            # Sharing only saves time.
+            log.warning("split_failed", job_id=str(self._claim.job_id), cause=error.reason)
+            half = None
         if half is not None:
             with self._changed:
                 self._paged[half.id] = Paged(starts_at=half.starts_at)

@@ -4,11 +4,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from select import POLLIN, poll
-from typing import Any
+from typing import Any, TypeVar
 
+import structlog
 from psycopg import Connection, Error, OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
@@ -42,6 +43,9 @@ CONNECTION_DEFAULTS: dict[str, str | int] = {
 UNAVAILABLE = {"57P01", "57P02", "57P03", "53300", "25006"}
 
 Conn = Connection[DictRow]
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 class Database:
@@ -106,6 +110,22 @@ class Database:
                 self._pool.putconn(conn)
         except Error as error:
             raise translate(error) from error
+
+    def run_through_outages(self, statement: Callable[[Conn], T], *, seconds: float) -> T:
+        """Run a statement that may be repeated, again and again while the database is away, for so many seconds.
+
+        Raises ServiceError or LeaseLostError.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with self.connection() as conn:
+                    return statement(conn)
+            except ServiceError as error:
+                if error.code is not ErrorCode.DATABASE_UNAVAILABLE or time.monotonic() > deadline:
+                    raise
+                log.warning("statement_repeated", cause=error.reason)
+                time.sleep(WATCH_SECONDS)
 
     def use(self) -> dict[str, int]:
         """Return how many connections are open and idle, and how many requests wait for one."""

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from service import leases
 from service.db import Database
-from service.errors import DataRefusedError, ServiceError
+from service.errors import DataRefusedError
 from service.leases import Claim, Stored, Window
 from service.ultravox import (
     Pace,
@@ -80,11 +80,15 @@ class Pager:
 
     def _rewind(self, window: Window) -> Window:
         log.info("cursor_forgotten", job_id=str(self.claim.job_id), window=window.id)
-        with self.database.connection() as conn:
-            return leases.rewind_window(conn, self.claim, window.id)
+        return self.database.run_through_outages(
+            lambda conn: leases.rewind_window(conn, self.claim, window.id), seconds=self.lease.total_seconds()
+        )
 
     def _fetch(self, query: str) -> Page:
         for attempt in range(PAGE_TRIES):
+            if self.pace.paused() > LONGEST_WAIT_SECONDS:
+                # Another job with the same key was told so.
+                raise RetryableError("Ultravox has asked for a pause", self.pace.paused())
             self._wait(self.pace.reserve())
             try:
                 return self.client.page(self.api_key, query)
@@ -114,30 +118,26 @@ class Pager:
 
     def _store(self, window: Window, page: Page) -> Stored:
         """Store a page, trying again while the database is away: the same page again counts nothing twice."""
-        deadline = time.monotonic() + self.lease.total_seconds()
-        body = page.body
-        while True:
-            try:
-                with self.database.connection() as conn:
-                    return leases.store_page(
-                        conn,
-                        self.claim,
-                        window.id,
-                        fetched_at=page.fetched_at,
-                        body=body,
-                        next_query=page.next_query,
-                        total=page.total,
-                        lease=self.lease,
-                    )
-            except DataRefusedError:
-                if body is not page.body:
-                    raise
-                body = sanitize(page.body)
-            except ServiceError as error:
-                if error.retry_after is None or time.monotonic() > deadline:
-                    raise
-                log.warning("store_retried", job_id=str(self.claim.job_id), cause=error.reason)
-                time.sleep(FIRST_WAIT_SECONDS)
+
+        def store(body: str) -> Stored:
+            return self.database.run_through_outages(
+                lambda conn: leases.store_page(
+                    conn,
+                    self.claim,
+                    window.id,
+                    fetched_at=page.fetched_at,
+                    body=body,
+                    next_query=page.next_query,
+                    total=page.total,
+                    lease=self.lease,
+                ),
+                seconds=self.lease.total_seconds(),
+            )
+
+        try:
+            return store(page.body)
+        except DataRefusedError:
+            return store(sanitize(page.body))
 
 
 @dataclass

@@ -106,7 +106,7 @@ class Processor:
             try:
                 claimed = self._claim_due_jobs()
             except ServiceError as error:
-                if not watch:
+                if not (watch or self._running):
                     raise
                 claimed = False
                 log.warning("claim_failed", cause=error.reason)

@@ -63,6 +63,7 @@ class Pace:
     def __init__(self, requests_per_second: float) -> None:
         self._interval = 1 / requests_per_second
         self._next_at = 0.0
+        self._paused_until = 0.0
         self._lock = threading.Lock()
 
     def reserve(self) -> float:
@@ -76,7 +77,12 @@ class Pace:
     def pause(self, seconds: float) -> None:
         """Put the next slot off: the API has asked for it."""
         with self._lock:
-            self._next_at = max(self._next_at, time.monotonic() + seconds)
+            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+            self._next_at = max(self._next_at, self._paused_until)
+
+    def paused(self) -> float:
+        """Return how many seconds of a pause are left."""
+        return max(0.0, self._paused_until - time.monotonic())
 
 
 class UltravoxClient:

