@@ -4,10 +4,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run token migrate test check bench
+.PHONY: help run token migrate test test-clients check bench
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.ready: requirements.txt requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed (make PYTHON=/path/to/python3)" >&2; exit 1; }
@@ -21,6 +21,16 @@ run: .venv/.ready ## Serve the local stack on PORT (8000): Postgres, a demo agen
 
 token: .venv/.ready ## Print a fresh token of the demo user
 	@$(BIN)/python -m service.localstack token
+
+test-clients: .venv/.ready ## Call the service with supabase-js in Node and Chromium, and with curl
+	@missing=; \
+	node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' 2>/dev/null || missing="$$missing node(20+)"; \
+	for tool in npm curl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	{ command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		command -v google-chrome-stable; } >/dev/null || missing="$$missing chromium"; \
+	test -z "$$missing" || { echo "make test-clients needs what is missing here:$$missing" >&2; exit 1; }
+	@cd tests_clients && npm ci --prefer-offline --no-audit --no-fund --loglevel=error
+	@$(BIN)/pytest tests_clients
 
 migrate: .venv/.ready ## Apply the migrations to DATABASE_URL
 	@$(BIN)/python -m service.migrate

@@ -11,7 +11,7 @@ from uuid import uuid4
 import structlog
 from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
 from flask_cors import CORS
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from service import jobs
 from service.auth import Authenticator, Principal
@@ -153,11 +153,14 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _begin() -> None:
+def _begin() -> Response | None:
     g.started = time.perf_counter()
     sent = request.headers.get("X-Request-ID", "")
     g.request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid4())
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    if isinstance(request.routing_exception, NotFound) and "Access-Control-Request-Method" in request.headers:
+        return Response()  # a browser shows a page the 404 only after a preflight that succeeds
+    return None
 
 
 def _add_cors_lists(response: Response) -> Response:

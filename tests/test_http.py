@@ -47,6 +47,13 @@ def test_an_unknown_path_is_not_found(client: FlaskClient, path: str) -> None:
     assert_error(client.post(path), 404, "not_found")
 
 
+def test_the_preflight_of_an_unknown_path_succeeds_so_that_a_page_can_see_its_404(client: FlaskClient) -> None:
+    preflight = {"Origin": DASHBOARD, "Access-Control-Request-Method": "POST"}
+
+    assert client.options("/nowhere", headers=preflight).status_code == 200
+    assert_error(client.options("/nowhere"), 404, "not_found")
+
+
 @pytest.mark.parametrize("authorization", [None, "", "Basic dTpw", "Bearer", "Bearer   ", "Token abc"])
 def test_without_a_bearer_token_the_challenge_names_no_error(client: FlaskClient, authorization: str | None) -> None:
     response = client.post(START, headers={} if authorization is None else {"Authorization": authorization})

@@ -8,6 +8,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -43,13 +44,50 @@ if TYPE_CHECKING:
 MANY = some_calls(1500)
 
 
+def committed(sql: Sql, job_id: UUID) -> tuple[object, ...]:
+    """What changes with every commit that matters: a claim, a split, a page, an end."""
+    [row] = sql.execute(
+        """
+        select fencing_token, processed_calls, status, (
+            select count(*) || '/' || count(finished_at) from historical_sync.windows where job_id = job.id
+        ) as windows
+        from public.historical_sync_jobs as job where id = %s
+        """,
+        [job_id],
+    ).fetchall()
+    return tuple(row.values())
+
+
 @pytest.fixture
 def processors(database_url: str, tmp_path: Path) -> Iterator[Processors]:
     with closing(Processors(database_url, tmp_path)) as processors:
         yield processors
 
 
+def wait_for_commit(sql: Sql, job_id: UUID) -> None:
+    before = committed(sql, job_id)
+    wait_until(lambda: committed(sql, job_id) != before or status(sql, job_id) == "completed")
+
+
 class TestDeath:
+    def test_a_processor_killed_after_each_commit_goes_on_from_there(self, processors: Processors, sql: Sql) -> None:
+        calls = some_calls(60)
+        job_id = add_job(sql, agency_with_key(sql, KEY))
+        environment = {"CREDENTIALS_KEY": CREDENTIALS_KEY, "LEASE_SECONDS": "1", "PROCESSOR_WINDOWS": "2"}
+        boundary = 0
+        with StandinServer({KEY: calls}, faults=Faults(latency_seconds=0.05, max_page_size=10)) as api:
+            while status(sql, job_id) != "completed":
+                # After the first commit, the claim, nothing is done yet; so one commit more each time.
+                boundary += 1
+                process = processors.start(api, "--watch", **environment)
+                for _ in range(boundary):
+                    wait_for_commit(sql, job_id)
+                process.send(signal.SIGKILL)
+                process.wait()
+
+        assert boundary >= 3
+        assert_imported(sql, job_id, calls)
+
     def test_processors_killed_at_random_moments_lose_no_call_and_count_none_twice(
         self, processors: Processors, sql: Sql
     ) -> None:
