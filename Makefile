@@ -2,9 +2,11 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+# Test processes: much of the suite waits for other processes.
+JOBS := 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run token migrate test test-clients check bench
+.PHONY: help run token migrate test test-clients test-stack check bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,18 +34,21 @@ test-clients: .venv/.ready ## Call the service with supabase-js in Node and Chro
 	@cd tests_clients && npm ci --prefer-offline --no-audit --no-fund --loglevel=error
 	@$(BIN)/pytest tests_clients
 
+test-stack: .venv/.ready ## Bring docker-compose.yml up and kill its parts (needs Docker; about 8 minutes)
+	@$(BIN)/pytest tests_stack
+
 migrate: .venv/.ready ## Apply the migrations to DATABASE_URL
 	@$(BIN)/python -m service.migrate
 
 test: .venv/.ready ## Run the tests on a real Postgres (TEST_DATABASE_URL, testcontainers or embedded)
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n $(JOBS)
 
 check: .venv/.ready ## What CI runs: lint, format, types, import contracts, tests
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n $(JOBS)
 
 bench: .venv/.ready ## Run the benchmarks: imports, and requests per second where wrk is installed
 	@$(BIN)/python -m bench.process

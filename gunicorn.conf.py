@@ -53,3 +53,6 @@ def on_exit(_server: object) -> None:
 def on_starting(_server: object) -> None:
     """Send gunicorn's own messages the way of all others."""
     configure_logs(settings)
+
+
+on_reload = on_starting

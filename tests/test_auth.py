@@ -20,7 +20,7 @@ from service.errors import ErrorCode, ServiceError
 from tests.tokens import PRIVATE_KEYS, SECRET, JwksServer, Tokens, jwks, kid_of, public_jwk
 
 USER = "00000000-0000-4000-8000-000000000000"
-ABSENT: Any = object()
+ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "absent"})()
 HS256 = {"alg": "HS256"}
 HMAC_KEY = SECRET.encode()
 PUBLISHED = list(PRIVATE_KEYS)

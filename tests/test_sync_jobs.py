@@ -38,11 +38,13 @@ NO_ETA = (*UNTOLD, {"status": "pending"}, {"total_calls": None}, {"total_calls":
 A_WEEK = {"attempt_started_at": NOON - timedelta(weeks=1)}
 REFUSED = [*((CANCEL, each) for each in FINISHED), *((RESUME, each) for each in (*ACTIVE, "completed"))]
 MEANWHILE = [(CANCEL, "in_progress", "completed"), (CANCEL, "pending", "cancelled"), (RESUME, "failed", "pending")]
-NO_UUIDS: tuple[Any, ...] = (None, "", "x", 1, True, [], {}, uuid4().hex, f"{{{uuid4()}}}", f"{uuid4()}\n", "\ud800")
+A_UUID = "5fdbd84f-7176-4304-a02b-0f0a6db53d61"
+HEX = A_UUID.replace("-", "")
+NO_UUIDS: tuple[Any, ...] = (None, "", "x", 1, True, [], {}, HEX, f"{{{A_UUID}}}", f"{A_UUID}\n", "\ud800")
 BAD_BODIES = [("", "job_id"), ("{}", "job_id"), *((json.dumps({"job_id": value}), "job_id") for value in NO_UUIDS)]
-UNKNOWN = [(json.dumps({"job_id": str(uuid4()), name: 1}), name) for name in ("jobId", "agency_id", "")]
+UNKNOWN = [(json.dumps({"job_id": A_UUID, name: 1}), name) for name in ("jobId", "agency_id", "")]
 NO_LIMITS = [f"limit={text}" for text in ("0", "101", "-1", "", "ten", "1.5", "1e1", "%EF%BC%91", "9" * 5000)]
-NO_IDS = ("", "x", "null", "%00", "%ff", uuid4().hex, f"{uuid4()}%0a")
+NO_IDS = ("", "x", "null", "%00", "%ff", HEX, f"{A_UUID}%0a")
 BAD_QUERIES = [*((LIST, query) for query in (*NO_LIMITS, *(f"before={text}" for text in NO_IDS), "limit=0&before=x"))]
 
 
