@@ -266,8 +266,14 @@ begin
     for update;
     select * into strict v_job from public.historical_sync_jobs where id = p_job_id;
 
-    -- The answer to the first time was lost.
-    v_again := v_window.finished_at is not null or coalesce(v_window.cursor = p_next, false);
+    -- Once more the page that this window has come to: the answer to the first time was lost.
+    v_again := v_window.finished_at is not null;
+    if not v_again and v_window.cursor = p_next then
+        select min(created) is null or coalesce(min(created) >= v_window.position, false)
+        into v_again
+        from jsonb_array_elements(p_body -> 'results') as results (call)
+        cross join historical_sync.instant(call ->> 'created') as created;
+    end if;
 
     with listed as (
         select number, call, call ->> 'callId' as call_id, historical_sync.instant(call ->> 'created') as created

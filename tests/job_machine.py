@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import settings, strategies
@@ -135,7 +135,7 @@ class Lives(RuleBasedStateMachine):
         calls = calls_before(UNTIL - timedelta(milliseconds=model.paged - overlap), fresh + overlap)
         if damaged:
             calls.append({"created": None})
-        next_query = None if last else "cursor=next"
+        next_query = None if last else f"cursor={uuid4()}"  # an API has one for each page
         if self.try_to(held, lambda conn: store_calls(conn, held.claim, held.window, calls, next_query)):
             known = self.calls[model.agency_id]
             model.paged += fresh
