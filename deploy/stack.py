@@ -3,17 +3,15 @@
 import os
 import secrets
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-import jwt
 import psycopg
 from cryptography.fernet import Fernet
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from service.localstack import DEMO_AGENCY, DEMO_USER, TOKEN_LIFETIME
+from service.demo import add_demo_agency, demo_token, new_ultravox_key
 
 VOLUME = Path("/run/secrets-volume")
 DATABASE = "postgres:5432/historical_sync"
@@ -50,8 +48,7 @@ def make_secrets() -> None:
         keep(variable, f"postgresql://{role}:{secrets.token_urlsafe(24)}@{DATABASE}")
     keep("SUPABASE_JWT_SECRET", secrets.token_urlsafe(48))
     keep("CREDENTIALS_KEY", Fernet.generate_key().decode())
-    # 8 characters, a period, 32 characters, as Ultravox makes them.
-    keep("ULTRAVOX_API_KEY", f"{secrets.token_hex(4)}.{secrets.token_hex(16)}")
+    keep("ULTRAVOX_API_KEY", new_ultravox_key())
     # A key of your own is for the real Ultravox, the generated one for the stand-in.
     if os.environ.get("ULTRAVOX_API_KEY"):
         (VOLUME / "ULTRAVOX_API_URL").unlink(missing_ok=True)
@@ -87,30 +84,6 @@ def give_roles_their_logins() -> None:
             conn.execute(statement.format(sql.Identifier(role), sql.Literal(hashed.decode())))
 
 
-def add_demo_agency() -> None:
-    with psycopg.connect(os.environ["OWNER_DATABASE_URL"], autocommit=True) as conn:
-        conn.execute(
-            "insert into public.agencies (id, name) values (%s, 'Demo Agency') on conflict do nothing", [DEMO_AGENCY]
-        )
-        conn.execute(
-            "insert into public.users (id, agency_id, role) values (%s, %s, 'owner') on conflict do nothing",
-            [DEMO_USER, DEMO_AGENCY],
-        )
-
-
-def demo_token() -> str:
-    """Return an access token of the demo user, as Supabase Auth would sign it."""
-    now = datetime.now(UTC)
-    claims = {
-        "sub": DEMO_USER,
-        "aud": "authenticated",
-        "role": "authenticated",
-        "iat": now,
-        "exp": now + TOKEN_LIFETIME,
-    }
-    return jwt.encode(claims, os.environ["SUPABASE_JWT_SECRET"], algorithm="HS256")
-
-
 def main() -> None:
     match sys.argv[1:]:
         case ["secrets"]:
@@ -120,9 +93,10 @@ def main() -> None:
         case ["demo" | "token"] if is_production():
             sys.exit("there is no demo agency in production")
         case ["demo"]:
-            add_demo_agency()
+            with psycopg.connect(os.environ["OWNER_DATABASE_URL"], autocommit=True) as conn:
+                add_demo_agency(conn)
         case ["token"]:
-            print(demo_token())
+            print(demo_token(os.environ["SUPABASE_JWT_SECRET"]))
         case _:
             sys.exit("usage: python -m deploy.stack secrets|roles|demo|token")
 

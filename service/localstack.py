@@ -12,14 +12,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jwt
 import psycopg
 import urllib3
 
+from service.demo import add_demo_agency, demo_token, new_ultravox_key
 from service.demo_calls import demo_calls
 from service.migrate import migrate
 from service.settings import Settings
@@ -31,10 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".local"
 DATABASE = "historical_sync"
-DEMO_AGENCY = "a9e7c1d0-0000-4000-8000-000000000001"
-DEMO_USER = "a9e7c1d0-0000-4000-8000-000000000002"
 DEMO_CALLS = 4000
-TOKEN_LIFETIME = timedelta(hours=8)
 START_SECONDS = 30
 START_POSTGRES = """
 import sys
@@ -89,21 +86,7 @@ def jwt_secret() -> str:
 
 
 def ultravox_key() -> str:
-    # 8 characters, a period, 32 characters, as Ultravox makes them.
-    return secret("ultravox-key", lambda: f"{secrets.token_hex(4)}.{secrets.token_hex(16)}")
-
-
-def demo_token() -> str:
-    """Return an access token of the demo user, as Supabase Auth would sign it."""
-    now = datetime.now(UTC)
-    claims = {
-        "sub": DEMO_USER,
-        "aud": "authenticated",
-        "role": "authenticated",
-        "iat": now,
-        "exp": now + TOKEN_LIFETIME,
-    }
-    return jwt.encode(claims, jwt_secret(), algorithm="HS256")
+    return secret("ultravox-key", new_ultravox_key)
 
 
 def prepare_database(server: "PostgresServer") -> dict[str, str]:
@@ -116,13 +99,7 @@ def prepare_database(server: "PostgresServer") -> dict[str, str]:
     with psycopg.connect(owner_url, autocommit=True) as conn:
         conn.execute("alter role historical_sync_service login")
         conn.execute("alter role historical_sync_processor login")
-        conn.execute(
-            "insert into public.agencies (id, name) values (%s, 'Demo Agency') on conflict do nothing", [DEMO_AGENCY]
-        )
-        conn.execute(
-            "insert into public.users (id, agency_id, role) values (%s, %s, 'owner') on conflict do nothing",
-            [DEMO_USER, DEMO_AGENCY],
-        )
+        add_demo_agency(conn)
     return {
         "DATABASE_URL": owner_url.replace("postgres:@", "historical_sync_service@", 1),
         "PROCESSOR_DATABASE_URL": owner_url.replace("postgres:@", "historical_sync_processor@", 1),
@@ -236,7 +213,7 @@ def main() -> None:
         case ["run"]:
             run(int(os.environ.get("PORT", "8000")))
         case ["token"]:
-            print(demo_token())
+            print(demo_token(jwt_secret()))
         case _:
             sys.exit("usage: python -m service.localstack run|token")
 
