@@ -1,6 +1,7 @@
 """gunicorn reads this file by itself when it is started in the repository."""
 
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -9,8 +10,9 @@ from typing import Any
 
 # Where the workers keep their counts for /metrics; prometheus-client looks when it is imported. A reload reads this
 # file again and keeps the folder.
-if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="historical-sync-metrics-")
+METRICS = os.environ.setdefault(
+    "PROMETHEUS_MULTIPROC_DIR", f"{tempfile.gettempdir()}/historical-sync-metrics-{secrets.token_hex(8)}"
+)
 
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -41,13 +43,18 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 
 
+def when_ready(_server: object) -> None:
+    """Make the folder once it is sure that there is something to count."""
+    Path(METRICS).mkdir(mode=0o700, exist_ok=True)
+
+
 def child_exit(_server: object, worker: Any) -> None:
     """Take a dead worker's gauges out of the sum; its counters stay."""
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def on_exit(_server: object) -> None:
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+    shutil.rmtree(METRICS, ignore_errors=True)
 
 
 def on_starting(_server: object) -> None:

@@ -1,10 +1,15 @@
 """The WSGI application: settings, pool, app. The pool opens when a worker first uses it."""
 
+import sys
+
 from service import create_app
 from service.db import Database
 from service.logs import configure_logs
-from service.settings import load_settings
+from service.settings import SettingsError, load_settings
 
-settings = load_settings()
+try:
+    settings = load_settings()
+except SettingsError as error:
+    sys.exit(str(error))
 configure_logs(settings)
 app = create_app(settings, Database.of_service(settings))

@@ -49,7 +49,7 @@ def process_historical_sync(watch: bool, max_seconds: float | None) -> None:
     try:
         results = processor.run(watch=watch)
     except ServiceError as error:
-        raise click.ClickException(error.code.text) from error
+        raise click.ClickException(error.reason or error.code.text) from error
     finally:
         progress.close()
     document = {"results": [result.as_json() for result in results]}
@@ -71,7 +71,7 @@ def set_ultravox_key(agency_id: UUID) -> None:
     except UnreadableKeyError as error:
         raise click.ClickException(str(error)) from error
     except ServiceError as error:
-        raise click.ClickException(error.code.text) from error
+        raise click.ClickException(error.reason or error.code.text) from error
     if not found:
         raise click.ClickException(f"there is no agency {agency_id}")
     click.echo(f"stored the key of agency {agency_id}")

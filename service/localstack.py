@@ -1,6 +1,7 @@
 """What `make run` starts: embedded Postgres, migrations, a demo agency with calls in a stand-in Ultravox, gunicorn, a
 processor. Never imported in production."""
 
+import fcntl
 import os
 import secrets
 import shlex
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import psycopg
 import urllib3
@@ -116,9 +117,10 @@ def demo_ultravox() -> StandinServer:
 def run(port: int) -> None:
     """Serve the local stack until SIGINT or SIGTERM."""
     require_free_port(port)
+    lock = only_stack_of_this_checkout()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(0))
-    with embedded_postgres(STATE / "postgres") as server, demo_ultravox() as ultravox:
+    with lock, embedded_postgres(STATE / "postgres") as server, demo_ultravox() as ultravox:
         environment = {
             **prepare_database(server),
             "SUPABASE_JWT_SECRET": jwt_secret(),
@@ -132,6 +134,17 @@ def run(port: int) -> None:
             while web.poll() is None and worker.poll() is None:
                 time.sleep(0.2)
             sys.exit("a part of the local stack has stopped")
+
+
+def only_stack_of_this_checkout() -> IO[str]:
+    """Take this checkout's lock, held while the returned file is open; exit if another stack holds it."""
+    STATE.mkdir(exist_ok=True)
+    lock = (STATE / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("the local stack of this checkout is running already")
+    return lock
 
 
 def require_free_port(port: int) -> None:
@@ -211,7 +224,10 @@ curl {functions}/get-sync-status -H "Authorization: Bearer {token}"
 def main() -> None:
     match sys.argv[1:]:
         case ["run"]:
-            run(int(os.environ.get("PORT", "8000")))
+            port = os.environ.get("PORT") or "8000"
+            if not port.isdigit():
+                sys.exit(f"PORT is not a port: {port}")
+            run(int(port))
         case ["token"]:
             print(demo_token(jwt_secret()))
         case _:

@@ -111,6 +111,16 @@ def test_a_port_in_use_is_said_before_anything_starts(checkout: Path) -> None:
     assert not (checkout / ".local").exists()
 
 
+def test_a_second_stack_of_the_same_checkout_is_refused(running: subprocess.Popen[str], checkout: Path) -> None:
+    printed_curl(running)
+    command = ["make", "-C", str(checkout), "run", f"PORT={free_port()}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert result.returncode != 0
+    assert "running already" in result.stderr
+    assert running.poll() is None
+
+
 def test_make_help_lists_every_target(checkout: Path) -> None:
     targets = {line.split()[1] for line in make(checkout, "help").splitlines()}
     assert {"run", "token", "migrate", "test", "check", "bench"} <= targets
