@@ -25,7 +25,9 @@ returns table (
     agency_id uuid,
     fencing_token bigint,
     page_size integer,
-    api_key_encrypted bytea
+    api_key_encrypted bytea,
+    date_from timestamptz,
+    date_to timestamptz
 )
 language plpgsql
 security definer
@@ -65,7 +67,7 @@ begin
 
     return query
         select v_job.id, v_job.agency_id, v_job.fencing_token, coalesce(v_job.max_calls, 100),
-            agency.ultravox_api_key_encrypted
+            agency.ultravox_api_key_encrypted, v_job.date_from, v_job.date_to
         from public.agencies as agency
         where agency.id = v_job.agency_id;
 end
@@ -133,7 +135,7 @@ begin
     where id = p_window_id and job_id = p_job_id
     for update;
     v_oldest := coalesce(v_window.starts_at, c_epoch);
-    v_newest := coalesce(v_window.position, v_window.ends_at);
+    v_newest := least(v_window.position, v_window.ends_at);
     if v_window.finished_at is not null or v_window.unordered or v_newest - v_oldest < interval '1 second' then
         return;
     end if;
@@ -273,6 +275,22 @@ begin
         into v_again
         from jsonb_array_elements(p_body -> 'results') as results (call)
         cross join historical_sync.instant(call ->> 'created') as created;
+    end if;
+
+    -- A later page with calls newer than those before, and not as they are known: the API does not keep the order.
+    if not v_window.unordered and not v_again and v_window.cursor is not null then
+        select exists (
+            select
+            from jsonb_array_elements(p_body -> 'results') as results (call)
+            cross join historical_sync.instant(call ->> 'created') as created
+            where created > v_window.position and created < v_window.ends_at
+                and not exists (
+                    select from public.calls as known
+                    where known.agency_id = v_job.agency_id
+                        and known.ultravox_call_id = call ->> 'callId' and known.data = call
+                )
+        )
+        into v_window.unordered;
     end if;
 
     with listed as (
@@ -428,8 +446,8 @@ begin
 end
 $$;
 
--- Gives the job back to be tried again: after p_retry_after where the API asks for it, else after a backoff that
--- doubles from 5 seconds to 10 minutes. Fails it once p_max_failures in a row have brought nothing.
+-- Gives the job back to be tried again: after a backoff that doubles from 5 seconds to 10 minutes, and not before
+-- p_retry_after where the API asks for that. Fails it once p_max_failures in a row have brought nothing.
 create or replace function historical_sync.reschedule_job(
     p_job_id uuid,
     p_fencing_token bigint,
@@ -460,7 +478,8 @@ begin
         error_message = p_error,
         last_error_at = now(),
         -- Jitter, so that jobs that failed together do not come back together.
-        next_attempt_at = now() + coalesce(
+        -- A pause that the API asks for can be longer than the backoff and never shorter: it may ask for none.
+        next_attempt_at = now() + greatest(
             p_retry_after,
             least(interval '5 seconds' * 2 ^ (v_failures - 1), interval '10 minutes')
         ) * (1 + random() * 0.2)

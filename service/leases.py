@@ -23,6 +23,8 @@ class Claim:
     fencing_token: int
     page_size: int
     api_key_encrypted: bytes | None = field(repr=False)
+    date_from: datetime | None
+    date_to: datetime
 
 
 @dataclass(frozen=True)

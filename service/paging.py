@@ -29,10 +29,13 @@ from service.ultravox import (
 PAGE_TRIES = 6
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 10.0
+ON_THE_SPOT_SECONDS = 20.0
 # Pages in a row that bring nothing new, or that do not get further down, before an API is believed to be endless.
 # Many calls can share an instant, thousands cannot.
 REPEATED_PAGES = 3
 PAGES_AT_ONE_INSTANT = 50
+BARREN_PAGES = 500
+SEAM = timedelta(seconds=1)
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +79,14 @@ class Pager:
             query = page.next_query
 
     def _first_query(self, window: Window) -> str:
-        return first_query(window.starts_at, window.position or window.ends_at, self.claim.page_size)
+        # The API may show a time more coarsely than it filters by. Within the job's range, ask for a little more on
+        # both sides: what is not this window's, or known, is left out when the page is stored.
+        starts_at, ends_at = window.starts_at, window.position or window.ends_at
+        if starts_at is not None and starts_at != self.claim.date_from:
+            starts_at -= SEAM
+        if ends_at != self.claim.date_to:
+            ends_at += SEAM
+        return first_query(starts_at, ends_at, self.claim.page_size)
 
     def _rewind(self, window: Window) -> Window:
         log.info("cursor_forgotten", job_id=str(self.claim.job_id), window=window.id)
@@ -85,6 +95,7 @@ class Pager:
         )
 
     def _fetch(self, query: str) -> Page:
+        started = time.monotonic()
         for attempt in range(PAGE_TRIES):
             if self.pace.paused() > LONGEST_WAIT_SECONDS:
                 # Another job with the same key was told so.
@@ -94,7 +105,7 @@ class Pager:
                 return self.client.page(self.api_key, query)
             except RetryableError as error:
                 wait = self._wait_before_retry(attempt, error.retry_after)
-                if wait is None:
+                if wait is None or time.monotonic() - started + wait > ON_THE_SPOT_SECONDS:
                     raise
                 log.info("page_retried", job_id=str(self.claim.job_id), cause=str(error), wait_seconds=round(wait, 2))
                 self._wait(wait)
@@ -102,11 +113,10 @@ class Pager:
 
     def _wait_before_retry(self, attempt: int, retry_after: float | None) -> float | None:
         """Seconds until the next try, None where this page has had its tries or the pause is too long to sit out."""
+        wait = min(FIRST_WAIT_SECONDS * 2**attempt, LONGEST_WAIT_SECONDS) * random.uniform(0.5, 1)  # noqa: S311
         if retry_after is not None:
             self.pace.pause(retry_after)  # the API means the key, not the page
-            wait = retry_after + random.uniform(0, 0.25)  # noqa: S311  # not a secret
-        else:
-            wait = min(FIRST_WAIT_SECONDS * 2**attempt, LONGEST_WAIT_SECONDS) * random.uniform(0.5, 1)  # noqa: S311
+            wait = max(wait, retry_after + random.uniform(0, 0.25))  # noqa: S311  # not a secret
         return wait if attempt + 1 < PAGE_TRIES and wait <= LONGEST_WAIT_SECONDS else None
 
     def _wait(self, seconds: float) -> None:
@@ -148,6 +158,7 @@ class EndlessGuard:
     repeated: int = 0
     reached: datetime | None = None
     pages_here: int = 0
+    barren: int = 0
 
     def check(self, page: Page, stored: Stored) -> None:
         """Raises UltravoxError."""
@@ -157,5 +168,7 @@ class EndlessGuard:
         stays = stored.splittable and stored.reached == self.reached
         self.pages_here = self.pages_here + 1 if stays else 0
         self.reached = stored.reached
-        if self.repeated >= REPEATED_PAGES or self.pages_here >= PAGES_AT_ONE_INSTANT:
+        brought = stored.imported or stored.skipped or stored.failed_call_ids
+        self.barren = 0 if brought else self.barren + 1
+        if self.barren >= BARREN_PAGES or self.repeated >= REPEATED_PAGES or self.pages_here >= PAGES_AT_ONE_INSTANT:
             raise UltravoxError("Ultravox keeps giving next pages without new calls. Try again later.")

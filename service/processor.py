@@ -25,7 +25,9 @@ from service.ultravox import Pace, RetryableError, UltravoxClient, UltravoxError
 
 POLL_SECONDS = 0.8
 # Of the 10 seconds that a stop may take.
-SHUTDOWN_SECONDS = 7.0
+SHUTDOWN_SECONDS = 5.0
+RELEASE_SECONDS = 3.0
+REPORT_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +117,9 @@ class Processor:
             self._report_requests()
             self._wake.wait(POLL_SECONDS)
         self._shut_down()
-        self._report_requests()
+        report = threading.Thread(target=self._report_requests, daemon=True)
+        report.start()
+        report.join(REPORT_SECONDS)
         return list(self._results.values())
 
     def _claim_due_jobs(self) -> bool:
@@ -222,8 +226,15 @@ class Processor:
         deadline = time.monotonic() + SHUTDOWN_SECONDS
         for thread in self._running:
             thread.join(max(0.0, deadline - time.monotonic()))
-        for thread, claim in self._running.items():
-            if thread.is_alive():
-                # A page is stuck in the API. Should it still come, the fence refuses it.
-                result = self._end(claim, Stopped())
-                self._results[result.job_id] = result
+        # A page is stuck in the API, or the database is away. Should the page still come, the fence refuses it.
+        stuck = [claim for thread, claim in self._running.items() if thread.is_alive()]
+        releases = [threading.Thread(target=self._release, args=(claim,), daemon=True) for claim in stuck]
+        for release in releases:
+            release.start()
+        deadline = time.monotonic() + RELEASE_SECONDS
+        for release in releases:
+            release.join(max(0.0, deadline - time.monotonic()))
+
+    def _release(self, claim: Claim) -> None:
+        result = self._end(claim, Stopped())
+        self._results[result.job_id] = result

@@ -20,6 +20,9 @@ from pydantic import SecretStr
 
 CALLS = "/api/calls"
 RETRYABLE_STATUSES = {408, 425, 429}
+# How APIs refuse a cursor that they have forgotten; Ultravox says 404, as far as is known.
+STALE_CURSOR_STATUSES = {400, 404, 410, 422}
+LARGEST_ANSWER = 256 * 1024 * 1024
 INT4_MAX = 2**31 - 1
 MAX_JSON_DIGITS = 1000
 LONGEST_RETRY_AFTER = 86400.0
@@ -90,6 +93,7 @@ class UltravoxClient:
 
     def __init__(self, url: str, *, timeout: float, connections: int) -> None:
         self._url = url.rstrip("/")
+        self._timeout = timeout
         self._lock = threading.Lock()
         self._counts: Counter[int] = Counter()
         self._http = urllib3.PoolManager(
@@ -125,15 +129,32 @@ class UltravoxClient:
                 f"{self._url}{CALLS}?{query}",
                 headers={**self._http.headers, "X-API-Key": key},
                 redirect=False,
+                preload_content=False,
             )
+            data = self._read(response)
         except urllib3.exceptions.HTTPError as error:
             self._count(0)
             raise RetryableError(f"Ultravox cannot be reached ({type(error).__name__})") from None
         self._count(response.status)
         if response.status != 200:
             raise _failure(response, has_cursor="cursor=" in query)
-        text = response.data.decode("utf-8", "replace")
+        text = data.decode("utf-8-sig", "replace")
         return _page(text, fetched_at)
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Read an answer within the timeout: the connection's own is for each read, and a server can drip."""
+        deadline = time.monotonic() + self._timeout
+        data = bytearray()
+        try:
+            while chunk := response.read1(256 * 1024):
+                data += chunk
+                if time.monotonic() > deadline or len(data) > LARGEST_ANSWER:
+                    raise urllib3.exceptions.HTTPError("too slow or too large")  # noqa: TRY301  # as if it had broken off
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return bytes(data)
 
 
 def first_query(starts_at: datetime | None, ends_at: datetime, page_size: int) -> str:
@@ -191,7 +212,7 @@ def _failure(response: urllib3.BaseHTTPResponse, *, has_cursor: bool) -> Ultravo
     status = response.status
     if status in (401, 403):
         return UltravoxError(f"Ultravox rejected the agency's API key ({status}). Set a valid key and resume.")
-    if status == 404 and has_cursor:
+    if status in STALE_CURSOR_STATUSES and has_cursor:
         return StaleCursorError("Ultravox has forgotten the cursor")
     if status in RETRYABLE_STATUSES or status >= 500:
         return RetryableError(f"Ultravox answered {status}", _retry_after(response.headers.get("Retry-After")))

@@ -115,7 +115,8 @@ class TestClaim:
         claim, window = lessee.take()
 
         row = job(sql, job_id)
-        assert claim == Claim(job_id, agency_id, row["fencing_token"], row["max_calls"], b"sealed")
+        bounds = (UNTIL - timedelta(days=9), UNTIL)
+        assert claim == Claim(job_id, agency_id, row["fencing_token"], row["max_calls"], b"sealed", *bounds)
         assert (row["status"], row["attempt"], row["fencing_token"]) == ("in_progress", 1, 1)
         [lease] = sql.execute("select lease_expires_at - clock_timestamp() as left from public.historical_sync_jobs")
         assert LEASE / 2 < lease["left"] <= LEASE

@@ -95,6 +95,14 @@ def test_oldest_first_is_imported_too_and_says_that_it_cannot_be_split(job: Impo
     assert (len(job.rows()), job.counts()) == (10, (10, 10, 0, 0))
 
 
+@pytest.mark.parametrize(("page_size", "at_once"), [(1, 1), (7, 7), (5, 2)])
+def test_pages_that_get_newer_lose_no_call(job: Import, page_size: int, at_once: int) -> None:
+    job.put(*calls(35, at_once=at_once))
+    job.server.faults = Faults(max_page_size=page_size, ignore_sort=True)
+    job.run()
+    assert (len(job.rows()), job.counts()) == (35, (35, 35, 0, 0))
+
+
 ENDLESS = {
     "next starts again": (7, Faults(max_page_size=3, endless=True)),
     "a page of its own": (2, Faults(endless=True)),
