@@ -87,7 +87,17 @@ begin
         raise exception using
             errcode = 'HS001',
             message = 'the lease on this job is over',
-            detail = coalesce((select status::text from public.historical_sync_jobs where id = p_job_id), 'deleted');
+            -- What has become of the job, for the one that has lost it.
+            detail = coalesce(
+                (
+                    select json_build_object(
+                        'status', status, 'imported', imported_calls, 'skipped', skipped_calls, 'failed', failed_calls
+                    )
+                    from public.historical_sync_jobs
+                    where id = p_job_id
+                ),
+                '{"status": "deleted", "imported": 0, "skipped": 0, "failed": 0}'
+            )::text;
     end if;
 end
 $$;

@@ -46,14 +46,16 @@ def process_historical_sync(watch: bool, max_seconds: float | None) -> None:
         timer.start()
     if watch:
         threading.Thread(target=_listen, args=(settings, processor), daemon=True).start()
+    failure = None
     try:
-        results = processor.run(watch=watch)
+        processor.run(watch=watch)
     except ServiceError as error:
-        raise click.ClickException(error.reason or error.code.text) from error
-    finally:
-        progress.close()
-    document = {"results": [result.as_json() for result in results]}
-    click.echo(json.dumps(document if results else {"processed": 0, "message": "No pending jobs"}))
+        failure = error
+    progress.close()
+    results = [result.as_json() for result in processor.results()]
+    click.echo(json.dumps({"results": results} if results else {"processed": 0, "message": "No pending jobs"}))
+    if failure is not None:
+        raise click.ClickException(failure.reason or failure.code.text) from failure
 
 
 @click.command("set-ultravox-key")

@@ -1,5 +1,6 @@
 """The connection pool, and the one place where driver errors become ours."""
 
+import json
 import os
 import socket
 import threading
@@ -206,7 +207,8 @@ def translate(error: Error) -> ServiceError | LeaseLostError:
     if state == "23514" and constraint == DATE_RANGE:
         return ServiceError(ErrorCode.INVALID_FIELDS, reason=reason, fields={"date_from": "must be before date_to"})
     if state == LEASE_LOST:
-        return LeaseLostError(error.diag.message_detail or "unknown")
+        job = json.loads(error.diag.message_detail or "{}")
+        return LeaseLostError(job["status"], job["imported"], job["skipped"], job["failed"])
     if state is not None and state.startswith("22"):
         return DataRefusedError(ErrorCode.INTERNAL_ERROR, reason=reason)
     if isinstance(error, PoolTimeout) or _is_unavailable(error):

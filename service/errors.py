@@ -54,11 +54,17 @@ class ErrorCode(Enum):
 
 
 class LeaseLostError(Exception):
-    """The lease on a job is over: it ran out, another processor has claimed the job, or somebody cancelled it."""
+    """The lease on a job is over: it ran out, another processor has claimed the job, or somebody cancelled it.
 
-    def __init__(self, job_status: str) -> None:
+    Says what the job has come to.
+    """
+
+    def __init__(self, job_status: str, imported: int, skipped: int, failed: int) -> None:
         super().__init__(f"the lease is over, the job is {job_status}")
         self.job_status = job_status
+        self.imported = imported
+        self.skipped = skipped
+        self.failed = failed
 
 
 class ServiceError(Exception):

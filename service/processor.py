@@ -97,8 +97,12 @@ class Processor:
         """Look for due jobs now."""
         self._wake.set()
 
-    def run(self, *, watch: bool) -> list[Result]:
-        """Work until no job is due, or with `watch` until stopped; return what became of each job.
+    def results(self) -> list[Result]:
+        """Return what became of each job so far."""
+        return list(self._results.values())
+
+    def run(self, *, watch: bool) -> None:
+        """Work until no job is due, or with `watch` until stopped.
 
         Raises ServiceError where the database is away at a claim; a watch waits for it.
         """
@@ -120,7 +124,6 @@ class Processor:
         report = threading.Thread(target=self._report_requests, daemon=True)
         report.start()
         report.join(REPORT_SECONDS)
-        return list(self._results.values())
 
     def _claim_due_jobs(self) -> bool:
         claimed = False
@@ -196,7 +199,7 @@ class Processor:
                     case _:
                         job = self._reschedule(conn, claim, error)
         except LeaseLostError as lost:
-            return Result(job_id=str(claim.job_id), status=lost.job_status)
+            return Result(str(claim.job_id), lost.job_status, lost.imported, lost.skipped, lost.failed)
         except ServiceError as away:
             # The lease runs out by itself, and the job is claimed again.
             log.warning("lease_left_to_run_out", job_id=str(claim.job_id), cause=away.reason)

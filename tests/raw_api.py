@@ -1,5 +1,6 @@
 """An API that says what a test wants, byte for byte."""
 
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any, Self
@@ -17,6 +18,7 @@ class Api:
     def __init__(self) -> None:
         self.says: list[bytes] = []  # one for each request, then empty pages; where it is b"" it hangs up
         self.stalls = False  # keeps the connection open and says nothing more
+        self.drips = False  # or a byte every now and then
         self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.peers: set[Any] = set()
@@ -48,8 +50,14 @@ class Api:
                 said = api.says.pop(0) if api.says else answer()
                 self.wfile.write(said)
                 self.close_connection = not said or b"Connection: close" in said
+                while api.drips and not api._released.wait(0.02):
+                    self.wfile.write(b" ")
                 if api.stalls:
                     api._released.wait(10)
+
+            def handle(self) -> None:
+                with suppress(OSError):  # whoever asked has hung up
+                    super().handle()
 
             def log_message(self, *_: object) -> None:
                 pass

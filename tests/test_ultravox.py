@@ -177,6 +177,12 @@ def test_a_first_call_of_any_kind_has_a_text_as_its_id_or_none(ask: Callable[...
     assert isinstance(ask(page_of(call)).first_call_id, str | None)
 
 
+def test_an_answer_that_drips_is_given_up_though_something_always_comes(api: Api) -> None:
+    api.says, api.drips = [answer(b"", Content_Length=10**9)], True
+    with pytest.raises(RetryableError):
+        UltravoxClient(api.url, timeout=0.3, connections=1).page(SecretStr("key"), "sort=-created")
+
+
 @pytest.mark.parametrize("status", [401, 403, 400, 404, 409, 422, 204, 304])
 @pytest.mark.parametrize("query", ["sort=-created", "cursor=c&sort=-created"])
 def test_what_no_retry_mends_is_final(ask: Callable[..., Page], status: int, query: str) -> None:
