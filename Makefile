@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 # Test processes: much of the suite waits for other processes.
-JOBS := 4
+JOBS := 6
 
 .DEFAULT_GOAL := help
 .PHONY: help run token migrate test test-clients test-stack check bench

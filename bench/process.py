@@ -76,7 +76,7 @@ def main() -> None:
             with child(command, {"ULTRAVOX_API_KEY": KEY}) as standin:
                 origin = f"http://127.0.0.1:{PORT}/_standin"
                 wait_until_ready(f"{origin}/stats", standin)
-                urllib3.request("POST", f"{origin}/faults", json={"latency_seconds": latency})
+                urllib3.PoolManager().request("POST", f"{origin}/faults", json={"latency_seconds": latency})
                 alone, seconds = time_of_pages(calls), import_calls(server.get_uri(), windows)
             row = f"{calls:7} {latency * 1000:5.0f} ms {windows:8} {seconds:8.2f} {calls / seconds:8.0f}"
             print(f"{row}  {alone / seconds:4.2f}", flush=True)
