@@ -45,7 +45,12 @@ alter table public.historical_sync_jobs
     add column if not exists next_attempt_at timestamptz,
     -- The lease: who holds the token of the newest claim may write until the lease ends.
     add column if not exists fencing_token bigint not null default 0,
-    add column if not exists lease_expires_at timestamptz;
+    add column if not exists lease_expires_at timestamptz,
+    -- Failures in a row without a page stored: the retry budget. A page gives it back.
+    add column if not exists consecutive_failures integer not null default 0,
+    -- Where this attempt began, for the estimate of its end.
+    add column if not exists attempt_started_at timestamptz,
+    add column if not exists attempt_processed_calls integer not null default 0;
 
 -- An active job of an original table can have been finished before.
 update public.historical_sync_jobs set completed_at = null

@@ -32,5 +32,9 @@ begin
 end
 $$;
 
+alter table public.calls
+    -- When the API was asked: what was asked later wins.
+    add column if not exists fetched_at timestamptz not null default now();
+
 create index if not exists calls_newest_by_agency on public.calls (agency_id, created_at desc);
 create index if not exists calls_newest_by_agent on public.calls (agency_id, agent_id, created_at desc);

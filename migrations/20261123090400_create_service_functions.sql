@@ -1,20 +1,24 @@
--- Whether a unique index of historical_sync_jobs is the one that allows an agency one active job. An original table
--- can have an index of its own for the same fact, under another name.
-create or replace function historical_sync.is_one_active_index(p_name text)
-returns boolean
+-- The name under which a unique violation is told: ours for every index of historical_sync_jobs that allows an agency
+-- one active job, since an original table can have one of its own; any other as it is.
+create or replace function historical_sync.told_constraint(p_name text)
+returns text
 language sql
 stable
 set search_path = ''
 as $$
-    select exists (
-        select
-        from pg_catalog.pg_index as i
-        join pg_catalog.pg_class as c on c.oid = i.indexrelid
-        join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-        where i.indrelid = 'public.historical_sync_jobs'::regclass
-            and c.relname = p_name
-            and i.indisunique and i.indnkeyatts = 1 and i.indpred is not null and a.attname = 'agency_id'
-    )
+    select case
+        when exists (
+            select
+            from pg_catalog.pg_index as i
+            join pg_catalog.pg_class as c on c.oid = i.indexrelid
+            join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+            where i.indrelid = 'public.historical_sync_jobs'::regclass
+                and c.relname = p_name
+                and i.indisunique and i.indnkeyatts = 1 and i.indpred is not null and a.attname = 'agency_id'
+        )
+        then 'historical_sync_jobs_one_active_per_agency'
+        else p_name
+    end
 $$;
 
 -- A database that brings its own create_historical_sync_job() keeps it: an overload would make its callers'
@@ -45,9 +49,10 @@ begin
             return v_job_id;
         exception when unique_violation then
             get stacked diagnostics v_message = message_text, v_constraint = constraint_name;
+            v_constraint := historical_sync.told_constraint(v_constraint);
             raise unique_violation using
-                message = case
-                    when historical_sync.is_one_active_index(v_constraint)
+                message = case v_constraint
+                    when 'historical_sync_jobs_one_active_per_agency'
                     then 'a historical sync job already exists for agency ' || p_agency_id
                     else v_message
                 end,
@@ -86,13 +91,7 @@ begin
     return v_job_id;
 exception when unique_violation then
     get stacked diagnostics v_message = message_text, v_constraint = constraint_name;
-    raise unique_violation using
-        message = v_message,
-        constraint = case
-            when historical_sync.is_one_active_index(v_constraint)
-            then 'historical_sync_jobs_one_active_per_agency'
-            else v_constraint
-        end;
+    raise unique_violation using message = v_message, constraint = historical_sync.told_constraint(v_constraint);
 end
 $$;
 
@@ -129,7 +128,8 @@ begin
 end
 $$;
 
--- A job as the HTTP API shows it.
+-- A job as the HTTP API shows it. eta counts this attempt only, and does not move between two pages, so that an ETag
+-- holds.
 create or replace view historical_sync.job as
 select
     id,
@@ -146,7 +146,18 @@ select
         when status = 'completed' then 100
         when total_calls > 0 then least(100, round(100.0 * processed_calls / total_calls))::integer
     end as progress_percent,
-    null::timestamptz as eta,
+    case
+        when status = 'in_progress'
+            and processed_calls > attempt_processed_calls
+            and total_calls >= processed_calls
+            -- An estimate beyond a century is none.
+            and extract(epoch from last_activity_at - attempt_started_at)::float8
+                * ((total_calls - processed_calls)::float8 / (processed_calls - attempt_processed_calls))
+                < 100 * 365.25 * 86400
+        then
+            last_activity_at + (last_activity_at - attempt_started_at)
+                * ((total_calls - processed_calls)::float8 / (processed_calls - attempt_processed_calls))
+    end as eta,
     requested_by,
     created_at,
     started_at,

@@ -108,12 +108,6 @@ begin
     end if;
 exception when unique_violation then
     get stacked diagnostics v_message = message_text, v_constraint = constraint_name;
-    raise unique_violation using
-        message = v_message,
-        constraint = case
-            when historical_sync.is_one_active_index(v_constraint)
-            then 'historical_sync_jobs_one_active_per_agency'
-            else v_constraint
-        end;
+    raise unique_violation using message = v_message, constraint = historical_sync.told_constraint(v_constraint);
 end
 $$;

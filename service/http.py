@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 from uuid import uuid4
 
 import structlog
@@ -13,9 +13,8 @@ from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
 from flask_cors import CORS
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from service import jobs
-from service.auth import Authenticator, Principal
-from service.db import Conn, Database
+from service.auth import Authenticator
+from service.db import Database
 from service.errors import ErrorCode, ServiceError
 from service.settings import Settings
 
@@ -35,8 +34,6 @@ HTTP_ERRORS = {
     405: ErrorCode.METHOD_NOT_ALLOWED,
     413: ErrorCode.BODY_TOO_LARGE,
 }
-
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 health = Blueprint("health", __name__)
@@ -100,26 +97,6 @@ def refuse(faults: dict[str, str]) -> None:
     """Raise ServiceError (400) if there are faults, which name each bad field."""
     if faults:
         raise ServiceError(ErrorCode.INVALID_FIELDS, fields=faults)
-
-
-def naming_the_active_job(principal: Principal, change: Callable[[Conn], T], *, again: bool = True) -> T:
-    """Run a change that makes a job pending; where an active job is in the way, the 409 names it.
-
-    A second statement asks for that job. If it has ended meanwhile nothing is in the way, and the change is tried
-    once more.
-    """
-    try:
-        with database().connection() as conn:
-            return change(conn)
-    except ServiceError as conflict:
-        if conflict.code is not ErrorCode.SYNC_ALREADY_ACTIVE:
-            raise
-        with database().connection() as conn:
-            job = jobs.active(conn, principal)
-        if job is None and again:
-            return naming_the_active_job(principal, change, again=False)
-        conflict.details["job"] = job and job.public()
-        raise
 
 
 def _read_body() -> bytes:

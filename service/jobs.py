@@ -1,16 +1,19 @@
 """The statements on historical_sync_jobs, one typed function each."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString, TypeVar, cast
 from uuid import UUID
 
 import structlog
 from psycopg.rows import DictRow
 
 from service.auth import Principal
-from service.db import Conn
+from service.db import Conn, Database
 from service.errors import ErrorCode, ServiceError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,28 @@ def start(conn: Conn, principal: Principal, date_from: datetime | None, date_to:
         date_to=date_to,
     )
     return cast(UUID, row["job_id"])
+
+
+def naming_the_active_job(
+    database: Database, principal: Principal, change: Callable[[Conn], T], *, again: bool = True
+) -> T:
+    """Run a change that makes a job pending; where an active job is in the way, the 409 names it.
+
+    A second statement asks for that job. If it has ended meanwhile nothing is in the way, and the change is tried
+    once more.
+    """
+    try:
+        with database.connection() as conn:
+            return change(conn)
+    except ServiceError as conflict:
+        if conflict.code is not ErrorCode.SYNC_ALREADY_ACTIVE:
+            raise
+        with database.connection() as conn:
+            job = active(conn, principal)
+        if job is None and again:
+            return naming_the_active_job(database, principal, change, again=False)
+        conflict.details["job"] = job and job.public()
+        raise
 
 
 def active(conn: Conn, principal: Principal) -> Job | None:

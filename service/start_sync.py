@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify
 
 from service import jobs
 from service.auth import Principal
-from service.http import authenticated, json_object, naming_the_active_job, refuse
+from service.http import authenticated, database, json_object, refuse
 
 # `fromisoformat` takes any separator, and any digits that Unicode has; ISO 8601 does not.
 ISO_8601 = re.compile(r"[\dW-]+([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?(Z|[+-][\d:]+)?)?", re.ASCII | re.IGNORECASE)
@@ -20,7 +20,9 @@ blueprint = Blueprint("start_sync", __name__)
 @authenticated
 def start_historical_sync(principal: Principal) -> Response:
     date_from, date_to = _date_range(json_object("date_from", "date_to"))
-    job_id = naming_the_active_job(principal, lambda conn: jobs.start(conn, principal, date_from, date_to))
+    job_id = jobs.naming_the_active_job(
+        database(), principal, lambda conn: jobs.start(conn, principal, date_from, date_to)
+    )
     return jsonify(job_id=str(job_id), status="pending")
 
 

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from service import jobs
 from service.auth import CANONICAL_UUID, Principal
-from service.http import authenticated, database, json_object, naming_the_active_job, refuse
+from service.http import authenticated, database, json_object, refuse
 
 ACTIVE = ("pending", "in_progress")
 LARGEST_PAGE = 100
@@ -61,7 +61,7 @@ def cancel_historical_sync(principal: Principal) -> Response:
 @authenticated
 def resume_historical_sync(principal: Principal) -> Response:
     job_id = _job_id(json_object("job_id"))
-    naming_the_active_job(principal, lambda conn: jobs.resume(conn, principal, job_id))
+    jobs.naming_the_active_job(database(), principal, lambda conn: jobs.resume(conn, principal, job_id))
     return jsonify(job_id=str(job_id), status="pending")
 
 
