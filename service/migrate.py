@@ -1,9 +1,14 @@
-"""`python -m service.migrate`: applies migrations/ to DATABASE_URL. Safe twice, and from several processes at once."""
+"""`python -m service.migrate`: applies migrations/ to DATABASE_URL. Safe twice, and from several processes at once.
+
+The dated files hold tables, columns, indexes and roles; yoyo applies each once. The files below migrations/functions/
+hold functions, views, triggers and grants; all of them are applied at every run, so that each has one living text.
+"""
 
 import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -14,6 +19,7 @@ from yoyo.connections import DatabaseURI
 from service.settings import is_postgres_url
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+FUNCTIONS = MIGRATIONS / "functions"
 # yoyo's own tables: not in public, which PostgREST serves.
 SCHEMA = "historical_sync"
 # Any number will do, as long as nobody else takes the same.
@@ -35,7 +41,18 @@ def migrate(database_url: str) -> list[str]:
             pending = backend.to_apply(read_migrations(str(MIGRATIONS)))
             with backend.lock():
                 backend.apply_migrations(pending)
-            return [migration.id for migration in pending]
+        _apply_functions(lock)
+        return [migration.id for migration in pending]
+
+
+def _apply_functions(conn: psycopg.Connection[Any]) -> None:
+    """Replace every function, view, trigger and grant by its present text, all or none, in the order of their paths."""
+    with conn.transaction():
+        conn.execute("set local lock_timeout = '5s'")
+        # A function may name one that comes after it.
+        conn.execute("set local check_function_bodies = off")
+        for path in sorted(FUNCTIONS.glob("*/*.sql")):
+            conn.execute(path.read_bytes())
 
 
 def _yoyo_uri(database_url: str) -> DatabaseURI:

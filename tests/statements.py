@@ -69,8 +69,10 @@ class Statements:
             server.sendall(struct.pack("!i", length) + stream.read(length - 4))
             while kind := stream.read(1):
                 (length,) = struct.unpack("!i", stream.read(4))
-                server.sendall(kind + struct.pack("!i", length) + stream.read(length - 4))
+                rest = stream.read(length - 4)
+                # Before it is sent: once the answer is there, whoever counts may have stopped.
                 self._count.round_trips += kind in ROUND_TRIPS
+                server.sendall(kind + struct.pack("!i", length) + rest)
         server.close()
 
     def _relay_answers(self, server: socket.socket, client: socket.socket) -> None:

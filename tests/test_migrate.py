@@ -205,7 +205,7 @@ def test_the_functions_are_closed_to_the_api_roles_and_have_no_search_path(empty
         assert not function["anon"], function
         assert not function["authenticated"], function
         if function["prosecdef"]:
-            assert function["proconfig"] == ['search_path=""'], function
+            assert function["proconfig"] == ["search_path=pg_catalog, pg_temp"], function
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,23 @@
+-- At once, in progress too: the lease ends with it, so nothing is written after. Changes a job of the agency that is
+-- active and no other; the answer is the job as it is now, and whether this call has changed it.
+create or replace function historical_sync.cancel_job(p_agency_id uuid, p_job_id uuid)
+returns table (agency_id uuid, status text, changed boolean)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+        update public.historical_sync_jobs as job
+        set status = 'cancelled', completed_at = now(), lease_expires_at = null, next_attempt_at = null
+        where job.id = p_job_id and job.agency_id = p_agency_id and job.status in ('pending', 'in_progress')
+        returning job.agency_id, job.status::text, true;
+    if not found then
+        -- A statement of its own sees what the update has waited for.
+        return query
+            select job.agency_id, job.status::text, false
+            from public.historical_sync_jobs as job
+            where job.id = p_job_id;
+    end if;
+end
+$$;

@@ -1,0 +1,27 @@
+-- Goes on from the checkpoints of the job's windows. Fails with 23505 where another job is active.
+create or replace function historical_sync.resume_job(p_agency_id uuid, p_job_id uuid)
+returns table (agency_id uuid, status text, changed boolean)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_message text;
+    v_constraint text;
+begin
+    return query
+        update public.historical_sync_jobs as job
+        set status = 'pending', completed_at = null, error_message = null, consecutive_failures = 0
+        where job.id = p_job_id and job.agency_id = p_agency_id and job.status in ('failed', 'cancelled')
+        returning job.agency_id, job.status::text, true;
+    if not found then
+        return query
+            select job.agency_id, job.status::text, false
+            from public.historical_sync_jobs as job
+            where job.id = p_job_id;
+    end if;
+exception when unique_violation then
+    get stacked diagnostics v_message = message_text, v_constraint = constraint_name;
+    raise unique_violation using message = v_message, constraint = historical_sync.told_constraint(v_constraint);
+end
+$$;

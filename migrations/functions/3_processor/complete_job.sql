@@ -1,0 +1,18 @@
+create or replace function historical_sync.complete_job(p_job_id uuid, p_fencing_token bigint)
+returns setof historical_sync.job
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform historical_sync.hold_lease(p_job_id, p_fencing_token);
+    if exists (select from historical_sync.unfinished_windows(p_job_id)) then
+        raise exception 'job has unfinished windows';
+    end if;
+    update public.historical_sync_jobs
+    set status = 'completed', completed_at = now(), total_calls = processed_calls, lease_expires_at = null,
+        error_message = null
+    where id = p_job_id;
+    return query select * from historical_sync.job where id = p_job_id;
+end
+$$;

@@ -1,0 +1,11 @@
+create or replace function historical_sync.heartbeat(p_job_id uuid, p_fencing_token bigint, p_lease interval)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform historical_sync.hold_lease(p_job_id, p_fencing_token);
+    update public.historical_sync_jobs set lease_expires_at = clock_timestamp() + p_lease where id = p_job_id;
+end
+$$;

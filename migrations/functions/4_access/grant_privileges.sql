@@ -1,0 +1,42 @@
+-- Nobody but the two roles executes our functions, and each only those that it needs. Supabase grants new functions in
+-- public to its API roles by default.
+do $$
+declare
+    v_function regprocedure;
+    v_name text;
+    v_role text;
+begin
+    for v_function, v_name in
+        select oid::regprocedure, proname
+        from pg_catalog.pg_proc
+        where pronamespace = 'historical_sync'::regnamespace
+            or (pronamespace = 'public'::regnamespace and proname = 'create_historical_sync_job')
+    loop
+        execute 'revoke execute on function ' || v_function
+            || ' from public, historical_sync_service, historical_sync_processor';
+        for v_role in select rolname from pg_catalog.pg_roles where rolname in ('anon', 'authenticated') loop
+            execute 'revoke execute on function ' || v_function || ' from ' || v_role;
+        end loop;
+        if v_name in (
+            'caller', 'token_revocation', 'create_job', 'active_job', 'latest_job', 'find_job', 'list_jobs',
+            'cancel_job', 'resume_job', 'metrics'
+        ) then
+            execute 'grant execute on function ' || v_function || ' to historical_sync_service';
+        elsif v_name in (
+            'claim_job', 'heartbeat', 'unfinished_windows', 'split_window', 'store_page', 'rewind_window',
+            'complete_job', 'fail_job', 'reschedule_job', 'release_job', 'set_ultravox_key', 'count_ultravox_requests'
+        ) then
+            execute 'grant execute on function ' || v_function || ' to historical_sync_processor';
+        end if;
+    end loop;
+end
+$$;
+
+revoke all on schema historical_sync from public;
+grant usage on schema public, historical_sync to historical_sync_service, historical_sync_processor;
+
+grant select (id, agency_id, role) on public.users to historical_sync_service;
+
+drop policy if exists historical_sync_service_reads on public.users;
+create policy historical_sync_service_reads on public.users
+    for select to historical_sync_service using (true);
