@@ -1,40 +1,32 @@
-"""A job under its lease: a crew of threads, one window each, and a heartbeat.
-
-A thread without a window takes the older half of the largest that is still being paged.
-"""
+"""A job under its lease: a crew of threads, one window each, and a heartbeat."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from typing import TypeVar
 
 import structlog
 
 from service import leases
-from service.db import Database
+from service.db import Conn, Database
 from service.errors import LeaseLostError, ServiceError
 from service.jobs import Job
-from service.leases import Claim, Stored, Window
-from service.paging import Pager, Stopped
+from service.leases import Claim, Window
+from service.page import Page
+from service.window import Stopped, WindowImport
 
 LOOK_AGAIN_SECONDS = 0.5
+# A window of more pages is cut at its beginning even if nobody waits for work yet, so that the threads end together;
+# but into no more windows for each thread than this, for the API's total need not be true.
+LONG_WINDOW_PAGES = 25
+WINDOWS_PER_THREAD = 4
+FORGET_AT_ONCE = 50_000
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass
-class Paged:
-    """A window in a thread's hands, as those who look for work see it."""
-
-    splittable: bool = False
-    starts_at: datetime | None = None
-    reached: datetime | None = None
-
-    @property
-    def span(self) -> timedelta:
-        oldest = self.starts_at or datetime.min.replace(tzinfo=UTC)
-        return (self.reached or oldest) - oldest
 
 
 class Crew:
@@ -48,30 +40,29 @@ class Crew:
         size: int,
         lease: timedelta,
         stopping: threading.Event,
-        on_stored: Callable[[Claim, Stored], None],
     ) -> None:
         self._database = database
         self._claim = claim
         self._size = size
         self._lease = lease
         self._stopping = stopping
-        self._on_stored = on_stored
         self._changed = threading.Condition()
-        self._waiting: list[Window] = []
-        self._paged: dict[int, Paged] = {}
+        self._waiting: deque[Window] = deque()
+        self._idle = 0
+        self._busy = 0
+        self._cuts_of_long_windows = 0
         self._failure: Exception | None = None
 
-    def work(self, pager: Pager) -> Job:
-        """Page all windows and complete the job.
+    def work(self, window_import: WindowImport) -> Job:
+        """Import all windows and complete the job.
 
         Raises the first failure of a thread, LeaseLostError before any other, and Stopped.
         """
-        patience = self._lease.total_seconds()
-        self._waiting = self._database.run_through_outages(
-            lambda conn: leases.unfinished_windows(conn, self._claim), seconds=patience
-        )
+        self._waiting.extend(self._through_outages(lambda conn: leases.unfinished_windows(conn, self._claim)))
         with self._heartbeat():
-            crew = [threading.Thread(target=self._member, args=(pager,), daemon=True) for _ in range(self._size)]
+            crew = [
+                threading.Thread(target=self._member, args=(window_import,), daemon=True) for _ in range(self._size)
+            ]
             for thread in crew:
                 thread.start()
             for thread in crew:
@@ -80,17 +71,34 @@ class Crew:
             raise self._failure
         if self._stopping.is_set():
             raise Stopped
-        return self._database.run_through_outages(lambda conn: leases.complete(conn, self._claim), seconds=patience)
+        while self._through_outages(self._forget_some):
+            pass
+        return self._through_outages(lambda conn: leases.complete(conn, self._claim))
 
     def stopped(self) -> bool:
         return self._failure is not None or self._stopping.is_set()
 
-    def _member(self, pager: Pager) -> None:
+    def wants_cut(self, page: Page) -> bool:
+        """Tell whether a window that begins with this page should be cut: others wait for work, or it is a long one."""
+        with self._changed:
+            if self._idle > len(self._waiting):
+                return True
+            long = page.total is not None and page.total > LONG_WINDOW_PAGES * len(page.calls) > 0
+            if self._size == 1 or not long or self._cuts_of_long_windows >= self._size * WINDOWS_PER_THREAD:
+                return False
+            self._cuts_of_long_windows += 1
+            return True
+
+    def _forget_some(self, conn: Conn) -> bool:
+        return leases.forget_listed_calls(conn, self._claim, limit=FORGET_AT_ONCE, lease=self._lease)
+
+    def _through_outages(self, statement: Callable[[Conn], T]) -> T:
+        return self._database.run_through_outages(statement, seconds=self._lease.total_seconds())
+
+    def _member(self, window_import: WindowImport) -> None:
         try:
             while (window := self._take_window()) is not None:
-                for stored in pager.pages(window):
-                    self._on_stored(self._claim, stored)
-                    self._note(window, stored)
+                self._hand_in(window_import.run(window))
         except Exception as error:  # raised again in work()
             self._fail(error)
 
@@ -100,52 +108,24 @@ class Crew:
                 self._failure = error
             self._changed.notify_all()
 
-    def _note(self, window: Window, stored: Stored) -> None:
-        with self._changed:
-            if stored.finished:
-                del self._paged[window.id]
-            else:
-                paged = self._paged[window.id]
-                paged.splittable = stored.splittable
-                paged.reached = stored.reached
-            self._changed.notify_all()
-
     def _take_window(self) -> Window | None:
-        """Return a window that waits, or half of one that is being paged; None when there is nothing left to do."""
-        while True:
-            with self._changed:
-                while not self.stopped() and not self._waiting and self._paged and self._largest() is None:
-                    self._changed.wait(LOOK_AGAIN_SECONDS)
-                if self.stopped() or not (self._waiting or self._paged):
-                    return None
-                if self._waiting:
-                    window = self._waiting.pop(0)
-                    self._paged[window.id] = Paged(starts_at=window.starts_at)
-                    return window
-                largest = self._largest()
-                if largest is not None:
-                    self._paged[largest].splittable = False  # until its next page
-            if largest is not None and (half := self._split(largest)):
-                return half
+        """Return a window that waits; None when there is nothing left to do."""
+        with self._changed:
+            self._idle += 1
+            while not self.stopped() and not self._waiting and self._busy:
+                self._changed.wait(LOOK_AGAIN_SECONDS)
+            self._idle -= 1
+            if self.stopped() or not self._waiting:
+                return None
+            self._busy += 1
+            return self._waiting.popleft()
 
-    def _largest(self) -> int | None:
-        spans = {number: paged.span for number, paged in self._paged.items() if paged.splittable}
-        return max(spans, key=spans.__getitem__, default=None)
-
-    def _split(self, window_id: int) -> Window | None:
-        try:
-            with self._database.connection() as conn:
-                half = leases.split_window(conn, self._claim, window_id)
-        except ServiceError as error:
-            # Sharing only saves time.
-            log.warning("split_failed", job_id=str(self._claim.job_id), cause=error.reason)
-            half = None
-        if half is not None:
-            with self._changed:
-                self._paged[half.id] = Paged(starts_at=half.starts_at)
-                if window_id in self._paged:
-                    self._paged[window_id].starts_at = half.ends_at
-        return half
+    def _hand_in(self, windows: list[Window]) -> None:
+        """Note that a window is finished, or what it was cut into."""
+        with self._changed:
+            self._busy -= 1
+            self._waiting.extend(windows)
+            self._changed.notify_all()
 
     @contextmanager
     def _heartbeat(self) -> Iterator[None]:

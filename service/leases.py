@@ -25,40 +25,42 @@ class Claim:
     api_key_encrypted: bytes | None = field(repr=False)
     date_from: datetime | None
     date_to: datetime
+    consecutive_failures: int
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a job's range, `[starts_at, ends_at)`, and its checkpoint."""
+    """A part of a job's range, `[starts_at, ends_at)`; its checkpoint is the query of its next page."""
 
     id: int
     starts_at: datetime | None
     ends_at: datetime
     cursor: str | None
-    position: datetime | None
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What became of a page. `reached` is the oldest instant of its window so far."""
+    """What became of a page, and how far its job is. A call that was counted before is in none of the counts."""
 
-    finished: bool
-    splittable: bool
-    reached: datetime | None
     imported: int
     skipped: int
     failed_call_ids: list[str]
     processed_calls: int
     total_calls: int | None
 
+    @property
+    def brought_calls(self) -> bool:
+        """Tell whether there was a call in it that the job had not been given before."""
+        return bool(self.imported or self.skipped or self.failed_call_ids)
 
-WINDOW_COLUMNS = "id, starts_at, ends_at, cursor, position"
+
+WINDOW_COLUMNS = "id, starts_at, ends_at, cursor"
 
 
 def claim(conn: Conn, lease: timedelta) -> Claim | None:
-    """Take the job that has been due the longest."""
+    """Take the job that has been due the longest; `consecutive_failures` includes a lease that ran out."""
     with conn.cursor(row_factory=class_row(Claim)) as cursor:
-        return cursor.execute("select * from historical_sync.claim_job(%s)", [lease]).fetchone()
+        return cursor.execute("select * from historical_sync.claim_due_job(%s)", [lease]).fetchone()
 
 
 def heartbeat(conn: Conn, claim: Claim, lease: timedelta) -> None:
@@ -71,39 +73,48 @@ def unfinished_windows(conn: Conn, claim: Claim) -> list[Window]:
         return cursor.execute(query, [claim.job_id]).fetchall()
 
 
-def split_window(conn: Conn, claim: Claim, window_id: int) -> Window | None:
-    """Cut off the older half of what a window has left."""
+def cut_window(conn: Conn, claim: Claim, window_id: int) -> list[Window]:
+    """Cut a window into two that start afresh, and return both; nothing where it cannot be cut."""
     with conn.cursor(row_factory=class_row(Window)) as cursor:
-        query = f"select {WINDOW_COLUMNS} from historical_sync.split_window(%s, %s, %s)"  # noqa: S608  # a constant
-        return cursor.execute(query, [claim.job_id, claim.fencing_token, window_id]).fetchone()
+        query = f"select {WINDOW_COLUMNS} from historical_sync.cut_window(%s, %s, %s)"  # noqa: S608  # a constant
+        return cursor.execute(query, [claim.job_id, claim.fencing_token, window_id]).fetchall()
 
 
-def rewind_window(conn: Conn, claim: Claim, window_id: int) -> Window:
-    """Forget a window's cursor; it goes on from the last call committed."""
-    with conn.cursor(row_factory=class_row(Window)) as cursor:
-        query = f"select {WINDOW_COLUMNS} from historical_sync.rewind_window(%s, %s, %s)"  # noqa: S608  # a constant
-        [window] = cursor.execute(query, [claim.job_id, claim.fencing_token, window_id]).fetchall()
-        return window
+def restart_window(conn: Conn, claim: Claim, window_id: int) -> None:
+    """Forget a window's cursor; it starts afresh."""
+    conn.execute("select historical_sync.restart_window(%s, %s, %s)", [claim.job_id, claim.fencing_token, window_id])
 
 
-def store_page(
+def commit_page(
     conn: Conn,
     claim: Claim,
     window_id: int,
     *,
-    fetched_at: datetime,
-    body: str,
+    calls: list[str],
+    age: timedelta,
     next_query: str | None,
     total: int | None,
     lease: timedelta,
 ) -> Stored:
-    """Store the calls of a page, the checkpoint, the counters and a heartbeat: one transaction, one round trip."""
+    """Store the calls of a page, the checkpoint, the counters and a heartbeat: one transaction, one round trip.
+
+    `age` is the time since the API was asked: the clock is the database's.
+    """
     with conn.cursor(row_factory=class_row(Stored)) as cursor:
         [stored] = cursor.execute(
-            "select * from historical_sync.store_page(%s, %s, %s, %s, %s::jsonb, %s, %s, %s)",
-            [claim.job_id, claim.fencing_token, window_id, fetched_at, body, next_query, total, lease],
+            "select * from historical_sync.commit_page(%s, %s, %s, %s, %s::text[], %s, %s, %s)",
+            [claim.job_id, claim.fencing_token, window_id, age, calls, next_query, total, lease],
         ).fetchall()
         return stored
+
+
+def forget_listed_calls(conn: Conn, claim: Claim, *, limit: int, lease: timedelta) -> bool:
+    """Forget up to `limit` of the calls that a finished job has counted; tell whether there may be more."""
+    [row] = conn.execute(
+        "select historical_sync.forget_listed_calls(%s, %s, %s, %s) as more",
+        [claim.job_id, claim.fencing_token, limit, lease],
+    )
+    return bool(row["more"])
 
 
 def complete(conn: Conn, claim: Claim) -> Job:

@@ -19,9 +19,9 @@ from service.db import Database
 from service.errors import LeaseLostError, ServiceError
 from service.jobs import Job
 from service.leases import Claim, Stored
-from service.paging import Pager, Stopped
 from service.settings import Settings
 from service.ultravox import Pace, RetryableError, UltravoxClient, UltravoxError
+from service.window import Stopped, WindowImport
 
 POLL_SECONDS = 0.8
 # Of the 10 seconds that a stop may take.
@@ -150,16 +150,20 @@ class Processor:
         self._wake.set()
 
     def _import(self, claim: Claim) -> Job:
+        if claim.consecutive_failures >= self._settings.processor_max_failures:
+            raise UltravoxError(
+                f"The processor broke off {claim.consecutive_failures} times in a row without storing a page of calls."
+                " Resume the job once its operator has looked into the processor's log."
+            )
         crew = Crew(
             self._database,
             claim,
             size=self._settings.processor_windows,
             lease=self._lease,
             stopping=self._stopping,
-            on_stored=self._progress.advance,
         )
         api_key = self._api_key(claim)
-        pager = Pager(
+        window_import = WindowImport(
             database=self._database,
             client=self._client,
             pace=self._pace(api_key),
@@ -167,8 +171,10 @@ class Processor:
             api_key=api_key,
             lease=self._lease,
             stopped=crew.stopped,
+            wants_cut=crew.wants_cut,
+            on_stored=self._progress.advance,
         )
-        return crew.work(pager)
+        return crew.work(window_import)
 
     def _api_key(self, claim: Claim) -> SecretStr:
         if claim.api_key_encrypted is not None:

@@ -4,33 +4,25 @@ The key goes to the configured origin and nowhere else: redirects are not follow
 query is used.
 """
 
-import json
 import math
-import re
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import urllib3
 from pydantic import SecretStr
+
+from service.page import NotAPageError, Page, UnfollowableNextError, parse_page
 
 CALLS = "/api/calls"
 RETRYABLE_STATUSES = {408, 425, 429}
 # How APIs refuse a cursor that they have forgotten; Ultravox says 404, as far as is known.
 STALE_CURSOR_STATUSES = {400, 404, 410, 422}
 LARGEST_ANSWER = 256 * 1024 * 1024
-INT4_MAX = 2**31 - 1
-MAX_JSON_DIGITS = 1000
 LONGEST_RETRY_AFTER = 86400.0
-
-# A NUL or a surrogate in an escape: Postgres refuses the first, and the second if it stands alone.
-SUSPECT_ESCAPE = re.compile(r"\\u(0000|[dD][89a-fA-F])")
-ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class UltravoxError(Exception):
@@ -47,17 +39,6 @@ class RetryableError(UltravoxError):
 
 class StaleCursorError(UltravoxError):
     """The API has forgotten the cursor."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """An answer of the API. `body` is its text, which Postgres takes apart; `next_query` is None at the end."""
-
-    body: str
-    first_call_id: str | None
-    next_query: str | None
-    total: int | None
-    fetched_at: datetime
 
 
 class Pace:
@@ -122,7 +103,7 @@ class UltravoxClient:
         key = api_key.get_secret_value()
         if not (key.isascii() and key.isprintable()):
             raise UltravoxError("The agency's API key has characters that no key has. Set a valid key and resume.")
-        fetched_at = datetime.now(UTC)
+        asked_at = time.monotonic()
         try:
             response = self._http.request(
                 "GET",
@@ -138,8 +119,7 @@ class UltravoxClient:
         self._count(response.status)
         if response.status != 200:
             raise _failure(response, has_cursor="cursor=" in query)
-        text = data.decode("utf-8-sig", "replace")
-        return _page(text, fetched_at)
+        return _page(data, asked_at)
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
         """Read an answer within the timeout: the connection's own is for each read, and a server can drip."""
@@ -165,47 +145,13 @@ def first_query(starts_at: datetime | None, ends_at: datetime, page_size: int) -
     return urlencode(query)
 
 
-def sanitize(text: str) -> str:
-    """Return JSON that Postgres takes: NULs and lone surrogates become U+FFFD, impossible numbers null.
-
-    Raises ValueError where it is not JSON.
-    """
-    document = json.loads(text, parse_constant=lambda _: None, parse_float=_finite, parse_int=_short)
-    text = json.dumps(document, ensure_ascii=False)
-    return SURROGATE.sub("\ufffd", ESCAPED_NUL.sub("\\1\ufffd", text))
-
-
-def _page(text: str, fetched_at: datetime) -> Page:
+def _page(data: bytes, asked_at: float) -> Page:
     try:
-        if SUSPECT_ESCAPE.search(text):
-            text = sanitize(text)
-        document = json.loads(text, parse_int=_short)
-    except (ValueError, RecursionError):
-        raise RetryableError("Ultravox answered with something that is not JSON") from None
-    results = document.get("results") if isinstance(document, dict) else None
-    if not isinstance(results, list):
-        raise RetryableError("Ultravox answered without a list of calls")
-    first = results[0] if results and isinstance(results[0], dict) else {}
-    total = document.get("total")
-    return Page(
-        body=text,
-        first_call_id=None if first.get("callId") is None else str(first["callId"]),
-        next_query=_query_of(document.get("next")),
-        total=total if type(total) is int and 0 <= total <= INT4_MAX else None,
-        fetched_at=fetched_at,
-    )
-
-
-def _query_of(link: object) -> str | None:
-    if link in (None, ""):
-        return None
-    try:
-        query = urlsplit(link).query if isinstance(link, str) else ""
-    except ValueError:
-        query = ""
-    if not query:
-        raise UltravoxError("Ultravox named a next page that cannot be followed")
-    return query
+        return parse_page(data, asked_at)
+    except UnfollowableNextError:
+        raise UltravoxError("Ultravox named a next page that cannot be followed") from None
+    except NotAPageError as error:
+        raise RetryableError(f"Ultravox answered with something that is no page of calls ({error})") from None
 
 
 def _failure(response: urllib3.BaseHTTPResponse, *, has_cursor: bool) -> UltravoxError:
@@ -237,11 +183,3 @@ def _retry_after(value: str | None) -> float | None:
 
 def _stamp(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _finite(text: str) -> float | None:
-    return number if math.isfinite(number := float(text)) else None
-
-
-def _short(text: str) -> int | None:
-    return int(text) if len(text) <= MAX_JSON_DIGITS else None

@@ -1,6 +1,7 @@
 """Imports that a test steers: an agency, its calls in the stand-in API, and jobs in a real database."""
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from service import leases
 from service.db import Database
 from service.demo_calls import Call
 from service.leases import Claim, Stored, Window
-from service.paging import Pager
+from service.page import Page
 from service.settings import Settings
 from service.standin import Faults, StandinServer
 from service.ultravox import Pace, UltravoxClient
+from service.window import WindowImport
 from tests.conftest import Sql
 
 KEY = "abcd1234.0123456789abcdef0123456789abcdef"
@@ -44,6 +46,7 @@ class Import:
     agency_id: UUID
     job_id: UUID | None = None
     stopped: Callable[[], bool] = field(default=lambda: False)
+    wants_cut: Callable[[Page], bool] = field(default=lambda _: False)
 
     def put(self, *calls: Call) -> None:
         for call in calls:
@@ -65,16 +68,35 @@ class Import:
         with self.database.connection() as conn:
             return leases.unfinished_windows(conn, claim)
 
-    def pages(self, claim: Claim) -> Iterator[Stored]:
+    def work(self, claim: Claim, after_page: Callable[[Stored], None] = lambda _: None) -> list[Stored]:
+        """Import the windows one after the other, and those they are cut into; return what became of each page."""
+        pages: list[Stored] = []
+
+        def note(_: Claim, stored: Stored) -> None:
+            pages.append(stored)
+            after_page(stored)
+
         client = UltravoxClient(self.server.url, timeout=5, connections=1)
-        pager = Pager(self.database, client, Pace(1000), claim, SecretStr(KEY), LEASE, lambda: self.stopped())
-        assert KEY not in repr(pager)
-        for window in self.windows(claim):
-            yield from pager.pages(window)
+        window_import = WindowImport(
+            self.database,
+            client,
+            Pace(1000),
+            claim,
+            SecretStr(KEY),
+            LEASE,
+            stopped=lambda: self.stopped(),
+            wants_cut=lambda page: self.wants_cut(page),
+            on_stored=note,
+        )
+        assert KEY not in repr(window_import)
+        windows = deque(self.windows(claim))
+        while windows and not self.stopped():
+            windows.extend(window_import.run(windows.popleft()))
+        return pages
 
     def run(self, **dates: Any) -> list[Stored]:
         claim = self.claim(**dates)
-        pages = list(self.pages(claim))
+        pages = self.work(claim)
         assert self.windows(claim) == []
         return pages
 
@@ -87,12 +109,12 @@ class Import:
         """Store a page of these as if it came from the API now."""
         [window] = self.windows(claim)
         with self.database.connection() as conn:
-            return leases.store_page(
+            return leases.commit_page(
                 conn,
                 claim,
                 window.id,
-                fetched_at=datetime.now(UTC),
-                body=json.dumps({"results": results}),
+                calls=[json.dumps(result) for result in results],
+                age=timedelta(seconds=1),
                 next_query=next_query,
                 total=None,
                 lease=LEASE,

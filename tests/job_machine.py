@@ -104,12 +104,13 @@ class Lives(RuleBasedStateMachine):
             assert claim.job_id in due
             model = self.jobs[claim.job_id]
             model.token += 1
+            model.failures += model.status == "in_progress"  # its lease ran out
             model.status, model.leased = "in_progress", True
             assert claim.fencing_token == model.token
             windows = self.sql.execute("select id from historical_sync.windows where job_id = %s", [claim.job_id])
             [window] = windows.fetchall()
             assert [w.id for w in leases.unfinished_windows(conn, claim)] == ([] if model.finished else [window["id"]])
-        return Held(claim, Window(window["id"], None, UNTIL, None, None), model)
+        return Held(claim, Window(window["id"], None, UNTIL, None), model)
 
     @rule()
     def leases_run_out(self) -> None:
@@ -134,7 +135,7 @@ class Lives(RuleBasedStateMachine):
         overlap = min(model.paged, 1)
         calls = calls_before(UNTIL - timedelta(milliseconds=model.paged - overlap), fresh + overlap)
         if damaged:
-            calls.append({"created": None})
+            calls.append({"created": None, "note": str(uuid4())})
         next_query = None if last else f"cursor={uuid4()}"  # an API has one for each page
         if self.try_to(held, lambda conn: store_calls(conn, held.claim, held.window, calls, next_query)):
             known = self.calls[model.agency_id]

@@ -147,12 +147,12 @@ def calls_before(newest: datetime, count: int) -> list[Call]:
 
 
 def store_calls(conn: Conn, claim: Claim, window: Window, calls: list[Call], next_query: str | None) -> Stored:
-    return leases.store_page(
+    return leases.commit_page(
         conn,
         claim,
         window.id,
-        fetched_at=datetime.now(UTC),
-        body=json.dumps({"results": calls}),
+        calls=[json.dumps(call) for call in calls],
+        age=timedelta(seconds=1),
         next_query=next_query,
         total=None,
         lease=LEASE,
@@ -185,7 +185,13 @@ def count_calls(sql: Sql) -> int:
 
 def snapshot(sql: Sql) -> list[list[dict[str, Any]]]:
     """Every row that a processor could write, with the transaction that wrote it last."""
-    tables = ("public.historical_sync_jobs", "historical_sync.windows", "public.calls", "public.agencies")
+    tables = (
+        "public.historical_sync_jobs",
+        "historical_sync.windows",
+        "historical_sync.listed_calls",
+        "public.calls",
+        "public.agencies",
+    )
     return [sql.execute(f"select xmin::text, t.* from {table} as t order by t::text").fetchall() for table in tables]
 
 

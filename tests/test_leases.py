@@ -85,8 +85,9 @@ TRANSITIONS: dict[str, Transition] = {
     "heartbeat": lambda conn, claim, _: leases.heartbeat(conn, claim, LEASE),
     "store_page": store_page,
     "finish_window": finish_window,
-    "split_window": lambda conn, claim, window: leases.split_window(conn, claim, window.id),
-    "rewind_window": lambda conn, claim, window: leases.rewind_window(conn, claim, window.id),
+    "cut_window": lambda conn, claim, window: leases.cut_window(conn, claim, window.id),
+    "restart_window": lambda conn, claim, window: leases.restart_window(conn, claim, window.id),
+    "forget_listed_calls": lambda conn, claim, _: leases.forget_listed_calls(conn, claim, limit=9, lease=LEASE),
     "complete": lambda conn, claim, _: leases.complete(conn, claim),
     "fail": lambda conn, claim, _: leases.fail(conn, claim, "401"),
     "reschedule": reschedule,
@@ -97,7 +98,7 @@ EXPIRE = f"{SET} lease_expires_at = clock_timestamp()"
 ENDS = {
     "a wrong token": ("", "in_progress"),
     "an expired lease": (EXPIRE, "in_progress"),
-    "a claim by another": (f"{EXPIRE}; select historical_sync.claim_job('1 minute')", "in_progress"),
+    "a claim by another": (f"{EXPIRE}; select historical_sync.claim_due_job('1 minute')", "in_progress"),
     "a cancellation": (
         "select historical_sync.cancel_job(agency_id, id) from public.historical_sync_jobs",
         "cancelled",
@@ -116,7 +117,7 @@ class TestClaim:
 
         row = job(sql, job_id)
         bounds = (UNTIL - timedelta(days=9), UNTIL)
-        assert claim == Claim(job_id, agency_id, row["fencing_token"], row["max_calls"], b"sealed", *bounds)
+        assert claim == Claim(job_id, agency_id, row["fencing_token"], row["max_calls"], b"sealed", *bounds, 0)
         assert (row["status"], row["attempt"], row["fencing_token"]) == ("in_progress", 1, 1)
         [lease] = sql.execute("select lease_expires_at - clock_timestamp() as left from public.historical_sync_jobs")
         assert LEASE / 2 < lease["left"] <= LEASE
@@ -131,7 +132,7 @@ class TestClaim:
         sql.execute(EXPIRE)
         second, same_window = lessee.take()
 
-        assert second == replace(first, fencing_token=first.fencing_token + 1)
+        assert second == replace(first, fencing_token=first.fencing_token + 1, consecutive_failures=1)
         assert same_window == window
         assert (job(sql, job_id)["started_at"], job(sql, job_id)["attempt"]) == (started_at, 2)
 
@@ -171,9 +172,12 @@ class TestClaim:
         assert lessee.take()[0].job_id == first
 
     def test_it_looks_into_the_index_of_active_jobs_however_many_are_finished(self, sql: Sql) -> None:
-        [function] = sql.execute("select pg_get_functiondef('historical_sync.claim_job'::regproc) as text").fetchall()
-        query = re.search(r"job\.id = \((.*?for update skip locked)", function["text"], re.DOTALL)
+        [function] = sql.execute(
+            "select pg_get_functiondef('historical_sync.claim_due_job'::regproc) as text"
+        ).fetchall()
+        query = re.search(r"select due\..*?for update skip locked", function["text"], re.DOTALL)
         assert query
+        statement = query[0].replace("into v_job_id", "").replace("v_passed_over", "'{}'::uuid[]")
         with sql.transaction(force_rollback=True):
             sql.execute("set local session_replication_role = replica")  # no check of 100,000 foreign keys
             sql.execute(
@@ -185,7 +189,7 @@ class TestClaim:
                 """
             )
             sql.execute("analyze public.historical_sync_jobs")
-            [plan] = sql.execute(f"explain (format json) {query[1]}").fetchall()
+            [plan] = sql.execute(f"explain (format json) {statement}").fetchall()
         assert "'historical_sync_jobs_due'" in str(plan)
         assert "Seq Scan" not in str(plan)
 
@@ -196,8 +200,6 @@ class TestFence:
     def test_without_a_lease_no_transition_changes_anything(
         self, lessee: Lessee, sql: Sql, agency_id: UUID, transition: str, end: str
     ) -> None:
-        if end == "a deletion" and transition in ("store_page", "finish_window", "split_window"):
-            pytest.skip("the window is deleted with its job")
         add_job(sql, agency_id)
         claim, window = lessee.take()
         lessee.apply(store_page, claim, window)
@@ -219,13 +221,14 @@ class TestFence:
     ) -> None:
         add_job(sql, agency_id)
         claim, window = lessee.take()
-        if transition == "complete":
+        if transition in ("complete", "forget_listed_calls"):
+            lessee.apply(store_page, claim, window)
             lessee.apply(finish_window, claim, window)
         before = snapshot(sql)
         lessee.apply(TRANSITIONS[transition], claim, window)
         assert snapshot(sql) != before
 
-    @pytest.mark.parametrize("transition", ["split_window", "rewind_window", "store_page"])
+    @pytest.mark.parametrize("transition", ["cut_window", "restart_window", "store_page"])
     def test_who_waits_for_a_window_does_not_hold_its_job_so_that_nobody_deadlocks(
         self, lessee: Lessee, sql: Sql, agency_id: UUID, database_url: str, transition: str
     ) -> None:
@@ -289,28 +292,56 @@ class TestTransitions:
         lessee.apply(finish_window, claim, window)
         assert lessee.apply(TRANSITIONS["complete"], claim, window).status == "completed"
 
-    def test_a_split_halves_the_time_that_is_left(self, lessee: Lessee, sql: Sql) -> None:
-        sql.execute(f"{SET} date_from = date_to - interval '8 days'")
+    def test_a_cut_halves_a_window_at_a_whole_second_and_both_start_afresh(
+        self, lessee: Lessee, sql: Sql, job_id: UUID
+    ) -> None:
+        sql.execute(f"{SET} date_from = date_to - interval '8 days 0.5 seconds'")
         claim, window = lessee.take()
-        half = lessee.apply(TRANSITIONS["split_window"], claim, window)
-        assert (half.starts_at, half.ends_at) == (UNTIL - timedelta(days=8), UNTIL - timedelta(days=4))
+        lessee.store(claim, window, calls_before(UNTIL, 1), "cursor=next")
+        newer, older = lessee.apply(TRANSITIONS["cut_window"], claim, window)
+        middle = UNTIL - timedelta(days=4, seconds=1)
+        assert newer == Window(window.id, middle, UNTIL, None)
+        assert older == Window(older.id, UNTIL - timedelta(days=8, seconds=0.5), middle, None)
 
-        lessee.store(claim, window, calls_before(UNTIL - timedelta(days=2), 1), "cursor=next")
-        quarter = lessee.apply(TRANSITIONS["split_window"], claim, window)
-        assert quarter.ends_at - quarter.starts_at == timedelta(days=1, microseconds=-500)
-        lessee.store(claim, window, [], None)
-        assert lessee.apply(TRANSITIONS["split_window"], claim, window) is None
+        lessee.store(claim, newer, [], None)
+        assert lessee.apply(TRANSITIONS["cut_window"], claim, newer) == []
+        assert sql.execute("select from historical_sync.windows where job_id = %s", [job_id]).rowcount == 2
+
+    @pytest.mark.parametrize(
+        ("starts_at", "ends_at", "cuts"),
+        [
+            ("2026-01-01 00:00:00", "2026-01-01 00:00:02", True),
+            ("2026-01-01 00:00:00", "2026-01-01 00:00:01.9", False),
+            ("2026-01-01 00:00:00.5", "2026-01-01 00:00:01.5", True),
+            (None, "2022-12-31", False),
+            (None, "9999-12-31", True),
+            ("9998-12-31", "9999-12-31", True),
+            ("0001-01-01", "9999-12-31 23:59:59.999999", True),
+        ],
+    )
+    def test_a_window_is_cut_where_a_whole_second_is_inside(
+        self, lessee: Lessee, sql: Sql, starts_at: str | None, ends_at: str, cuts: bool
+    ) -> None:
+        sql.execute(f"{SET} date_from = %s, date_to = %s", [starts_at, ends_at])
+        claim, window = lessee.take()
+        halves = lessee.apply(TRANSITIONS["cut_window"], claim, window)
+        assert len(halves) == (2 if cuts else 0)
+        for half in halves:
+            assert half.starts_at is None or half.starts_at < half.ends_at
+            assert half.ends_at == window.ends_at or half.ends_at <= datetime.now(UTC) or starts_at == "9998-12-31"
 
     def test_the_same_page_again_counts_nothing(self, lessee: Lessee) -> None:
         claim, window = lessee.take()
         stored = [lessee.store(claim, window, calls_before(UNTIL, 5), "cursor=next") for _ in range(2)]
         assert [(page.imported, page.skipped, page.processed_calls) for page in stored] == [(5, 0, 5), (0, 0, 5)]
 
-    def test_a_rewound_window_goes_on_from_its_last_call(self, lessee: Lessee) -> None:
+    def test_a_restarted_window_forgets_its_cursor_and_counts_nothing_twice(self, lessee: Lessee, sql: Sql) -> None:
         claim, window = lessee.take()
-        stored = lessee.apply(store_page, claim, window)
-        rewound = lessee.apply(TRANSITIONS["rewind_window"], claim, window)
-        assert (rewound.cursor, rewound.position) == (None, stored.reached)
+        lessee.apply(store_page, claim, window)
+        lessee.apply(TRANSITIONS["restart_window"], claim, window)
+        [row] = sql.execute("select cursor from historical_sync.windows").fetchall()
+        again = lessee.apply(store_page, claim, window)
+        assert (row["cursor"], again.imported, again.skipped, again.processed_calls) == (None, 0, 0, 3)
 
 
 class TestPrivileges:
@@ -332,7 +363,8 @@ class TestPrivileges:
             where pronamespace = 'historical_sync'::regnamespace and has_function_privilege(oid, 'execute')
             """
         )
-        names = "claim_job heartbeat unfinished_windows split_window store_page rewind_window"
+        names = "claim_due_job heartbeat unfinished_windows cut_window restart_window commit_page forget_listed_calls"
+        names += " claim_job split_window rewind_window store_page"  # for the release before
         names += " complete_job fail_job reschedule_job release_job set_ultravox_key count_ultravox_requests"
         assert {name for (name,) in rows} == set(names.split())
         for relation in ("historical_sync.windows", "historical_sync.job"):

@@ -10,9 +10,10 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from service import leases, paging
+from service import leases, window
 from service.demo_calls import Call
 from service.errors import LeaseLostError
+from service.leases import Stored
 from service.settings import Settings
 from tests.conftest import Sql
 from tests.importing import FROM, LEASE, TO, Import, call_at, calls, importing
@@ -22,7 +23,7 @@ from tests.importing import FROM, LEASE, TO, Import, call_at, calls, importing
 def job(
     sql: Sql, agency_id: UUID, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Import]:
-    monkeypatch.setattr(paging, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(window, "FIRST_WAIT_SECONDS", 0.001)
     with importing(sql, agency_id, make_settings()) as job:
         yield job
 
@@ -42,12 +43,13 @@ def test_a_call_on_a_seam_belongs_to_the_range_that_begins_there(job: Import) ->
 
 def test_the_halves_of_a_window_share_no_call(job: Import) -> None:
     claim = job.claim()
-    [window] = job.windows(claim)
+    [whole] = job.windows(claim)
     with job.database.connection() as conn:
-        half = leases.split_window(conn, claim, window.id)
-    assert half is not None
-    job.put(*calls(4), *(call_at(half.ends_at, f"seam-{n}") for n in range(4)), call_at(TO - LEASE, "last"))
-    list(job.pages(claim))
+        newer, older = leases.cut_window(conn, claim, whole.id)
+    assert newer.starts_at == older.ends_at
+    assert (older.starts_at, newer.ends_at) == (FROM, TO)
+    job.put(*calls(4), *(call_at(older.ends_at, f"seam-{n}") for n in range(4)), call_at(TO - LEASE, "last"))
+    job.work(claim)
     assert (len(job.rows()), job.counts()) == (9, (9, 9, 0, 0))
 
 
@@ -103,7 +105,7 @@ def test_what_postgres_refuses_is_replaced_and_the_call_stored(job: Import, told
 
 LONG_ID = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=5000))
 UNSTORABLE: dict[str, tuple[Call, str]] = {
-    "no callId": ({"callId": None, "created": "2026-03-01T00:02:30Z"}, "unknown"),
+    "no callId": ({"callId": None, "created": "2026-03-01T00:02:30Z"}, "unknown 12c42576e8a915aafb80442135abe16a"),
     "a malformed created": ({"callId": "bad", "created": "20260301T000230"}, "bad"),
     "an id too long for an index": (call_at(FROM + timedelta(seconds=150), LONG_ID), LONG_ID[:100]),
     "times too far apart": (
@@ -188,13 +190,17 @@ LOST = {
 def test_a_lost_lease_stores_nothing(job: Import, change: str) -> None:
     job.put(*calls(7))
     claim = job.claim()
-    pages = job.pages(claim)
-    next(pages)
-    job.sql.execute(f"update historical_sync_jobs set {change}")
-    [window] = job.sql.execute("select * from historical_sync.windows").fetchall()
+    kept: list[Any] = []
+
+    def lose_the_lease(_: Stored) -> None:
+        job.sql.execute(f"update historical_sync_jobs set {change}")
+        kept.extend(job.sql.execute("select * from historical_sync.windows").fetchall())
+
     with pytest.raises(LeaseLostError):
-        next(pages)
-    with pytest.raises(LeaseLostError), job.database.connection() as conn:
-        leases.rewind_window(conn, claim, window["id"])
+        job.work(claim, lose_the_lease)
+    [window] = kept
+    for transition in (leases.restart_window, leases.cut_window):
+        with pytest.raises(LeaseLostError), job.database.connection() as conn:
+            transition(conn, claim, window["id"])
     assert (len(job.rows()), job.counts()) == (3, (3, 3, 0, 0))
     assert job.sql.execute("select * from historical_sync.windows").fetchall() == [window]

@@ -5,8 +5,9 @@ select
     id,
     agency_id,
     status::text as status,
-    date_from,
-    date_to,
+    -- A date of an original table can lie beyond what callers can read.
+    case when date_from is not null then greatest(date_from, '0001-01-01 00:00:00+00') end as date_from,
+    least(greatest(date_to, '0001-01-01 00:00:00+00'), '9999-12-31 23:59:59.999999+00') as date_to,
     total_calls,
     processed_calls,
     imported_calls,

@@ -1,3 +1,4 @@
+-- A job is complete when the API has said of each of its windows that nothing more is in it.
 create or replace function historical_sync.complete_job(p_job_id uuid, p_fencing_token bigint)
 returns setof historical_sync.job
 language plpgsql
@@ -6,9 +7,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform historical_sync.hold_lease(p_job_id, p_fencing_token);
-    if exists (select from historical_sync.unfinished_windows(p_job_id)) then
-        raise exception 'job has unfinished windows';
-    end if;
+    perform historical_sync.refuse_unfinished_windows(p_job_id);
     update public.historical_sync_jobs
     set status = 'completed', completed_at = now(), total_calls = processed_calls, lease_expires_at = null,
         error_message = null

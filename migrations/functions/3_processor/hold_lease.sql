@@ -1,4 +1,4 @@
--- Locks the job for the rest of the transaction.
+-- Locks the job for the rest of the transaction; not against rows that refer to it, such as other windows are adding.
 create or replace function historical_sync.hold_lease(p_job_id uuid, p_fencing_token bigint)
 returns void
 language plpgsql
@@ -7,7 +7,7 @@ as $$
 begin
     perform from public.historical_sync_jobs
     where id = p_job_id and fencing_token = p_fencing_token and lease_expires_at > clock_timestamp()
-    for update;
+    for no key update;
     if not found then
         raise exception using
             errcode = 'HS001',

@@ -33,7 +33,8 @@ begin
         -- A pause that the API asks for can be longer than the backoff and never shorter: it may ask for none.
         next_attempt_at = now() + greatest(
             p_retry_after,
-            least(interval '5 seconds' * 2 ^ (v_failures - 1), interval '10 minutes')
+            -- The doubling ends where ten minutes are passed: an interval has its limit as well.
+            least(interval '5 seconds' * 2 ^ least(v_failures - 1, 7), interval '10 minutes')
         ) * (1 + random() * 0.2)
     where id = p_job_id;
     return query select * from historical_sync.job where id = p_job_id;

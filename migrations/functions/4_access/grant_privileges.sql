@@ -23,8 +23,11 @@ begin
         ) then
             execute 'grant execute on function ' || v_function || ' to historical_sync_service';
         elsif v_name in (
-            'claim_job', 'heartbeat', 'unfinished_windows', 'split_window', 'store_page', 'rewind_window',
-            'complete_job', 'fail_job', 'reschedule_job', 'release_job', 'set_ultravox_key', 'count_ultravox_requests'
+            'claim_due_job', 'heartbeat', 'unfinished_windows', 'cut_window', 'restart_window', 'commit_page',
+            'forget_listed_calls', 'complete_job', 'fail_job', 'reschedule_job', 'release_job', 'set_ultravox_key',
+            'count_ultravox_requests',
+            -- Of the release before.
+            'claim_job', 'split_window', 'rewind_window', 'store_page'
         ) then
             execute 'grant execute on function ' || v_function || ' to historical_sync_processor';
         end if;

@@ -1,4 +1,4 @@
-"""The way of a window's pages, from the stand-in API into a real database: nothing lost, nothing twice."""
+"""The way of a window, from the stand-in API into a real database: nothing lost, nothing twice."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from service import paging
-from service.paging import Stopped
+from service import window
 from service.settings import Settings
 from service.standin import Fault, Faults
 from service.ultravox import RetryableError, UltravoxError
+from service.window import Stopped
 from tests.conftest import Sql
 from tests.importing import FROM, KEY, LEASE, TO, Import, call_at, calls, importing
 
@@ -22,7 +22,7 @@ from tests.importing import FROM, KEY, LEASE, TO, Import, call_at, calls, import
 def job(
     sql: Sql, agency_id: UUID, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Import]:
-    monkeypatch.setattr(paging, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(window, "FIRST_WAIT_SECONDS", 0.001)
     with importing(sql, agency_id, make_settings()) as job:
         yield job
 
@@ -31,10 +31,7 @@ def test_all_calls_of_a_window_come_exactly_once_newest_first(job: Import) -> No
     job.put(*calls(10, at_once=4))
     pages = job.run()
     assert list(job.rows()) == [f"call-{i:03}" for i in range(10)]
-    assert [(page.imported, page.finished, page.splittable) for page in pages] == [
-        *[(3, False, True)] * 3,
-        (1, True, False),
-    ]
+    assert [page.imported for page in pages] == [3, 3, 3, 1]
     assert job.counts() == (10, 10, 0, 0)
     assert {page.total_calls for page in pages} == {10}
 
@@ -57,7 +54,7 @@ def test_only_next_tells_the_end_whatever_else_the_api_says(
 def test_an_empty_range_is_one_page(job: Import, date_from: datetime | None) -> None:
     job.put(call_at(TO + timedelta(days=1), "later"))
     [page] = job.run(date_from=date_from)
-    assert (page.finished, page.total_calls, job.counts()) == (True, 0, (0, 0, 0, 0))
+    assert (page.total_calls, job.counts()) == (0, (0, 0, 0, 0))
 
 
 @pytest.mark.parametrize("odd", [["a"], {"a": 1}, 5])
@@ -70,7 +67,7 @@ def test_an_id_that_is_no_text_stops_no_window(job: Import, odd: object) -> None
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3])
-def test_a_forgotten_cursor_goes_on_from_the_last_call_committed(job: Import, at_once: int) -> None:
+def test_forgotten_cursors_lose_no_call_and_count_none_twice(job: Import, at_once: int) -> None:
     job.put(*calls(10, at_once=at_once))
     job.server.faults = Faults(max_page_size=4, cursor_ttl=0)
     with capture_logs() as logs:
@@ -87,11 +84,10 @@ def test_a_forgotten_cursor_does_not_count_a_malformed_call_again(job: Import) -
     assert (len(job.rows()), job.counts()) == (4, (6, 4, 0, 2))
 
 
-def test_oldest_first_is_imported_too_and_says_that_it_cannot_be_split(job: Import) -> None:
+def test_oldest_first_is_imported_too(job: Import) -> None:
     job.put(*calls(10))
     job.server.faults = Faults(max_page_size=3, ignore_sort=True)
-    pages = job.run()
-    assert [(page.splittable, page.finished) for page in pages] == [*[(False, False)] * 3, (False, True)]
+    job.run()
     assert (len(job.rows()), job.counts()) == (10, (10, 10, 0, 0))
 
 
@@ -108,7 +104,6 @@ ENDLESS = {
     "a page of its own": (2, Faults(endless=True)),
     "no call at all": (0, Faults(endless=True)),
     "oldest first": (7, Faults(max_page_size=3, endless=True, ignore_sort=True)),
-    "oldest first without cursors": (7, Faults(max_page_size=3, cursor_ttl=0, ignore_sort=True)),
     "no cursor out of one instant": (99, Faults(max_page_size=3, cursor_ttl=0)),
 }
 
@@ -119,9 +114,9 @@ def test_an_endless_api_is_given_up(job: Import, count: int, faults: Faults) -> 
     job.server.faults = faults
     claim = job.claim(date_from=None)
     with pytest.raises(UltravoxError, match="without new calls") as caught:
-        list(job.pages(claim))
+        job.work(claim)
     assert type(caught.value) is UltravoxError
-    assert job.server.stats.requests < 30
+    assert job.server.stats.requests < 150
 
 
 @pytest.mark.parametrize(
@@ -150,30 +145,28 @@ def test_what_lasts_gives_the_job_back_with_the_pause_asked_for(
     job.server.faults.queue.append(Fault(status=status, retry_after=retry_after, times=None, after=1))
     claim = job.claim()
     with pytest.raises(RetryableError, match=str(status)) as caught:
-        list(job.pages(claim))
+        job.work(claim)
     assert caught.value.retry_after == (retry_after and float(retry_after))
     assert (job.counts(), job.server.stats.requests) == ((3, 3, 0, 0), 1 + tries)
     job.server.faults.queue.clear()
-    assert sum(page.imported for page in job.pages(claim)) == 4
+    assert sum(page.imported for page in job.work(claim)) == 4
 
 
 def test_a_wrong_key_is_not_tried_again(job: Import) -> None:
     job.server.faults.queue.append(Fault(status=403, times=None))
     claim = job.claim()
     with pytest.raises(UltravoxError, match="API key"):
-        list(job.pages(claim))
+        job.work(claim)
     assert job.server.stats.requests == 1
 
 
 def test_a_stop_between_pages_ends_quietly_and_the_next_claim_goes_on(job: Import) -> None:
     job.put(*calls(7))
     claim = job.claim()
-    pages = job.pages(claim)
-    next(pages)
-    job.stopped = lambda: True
-    assert list(pages) == []
+    job.stopped = lambda: job.counts() != (0, 0, 0, 0)
+    assert [page.processed_calls for page in job.work(claim)] == [3]
     job.stopped = lambda: False
-    assert [page.processed_calls for page in job.pages(claim)] == [6, 7]
+    assert [page.processed_calls for page in job.work(claim)] == [6, 7]
     assert job.server.stats.requests == 3
 
 
@@ -182,4 +175,4 @@ def test_a_stop_ends_a_wait(job: Import) -> None:
     job.server.faults.queue.append(Fault(status=429, retry_after="9"))
     job.stopped = lambda: job.server.stats.requests > 0
     with pytest.raises(Stopped):
-        list(job.pages(claim))
+        job.work(claim)

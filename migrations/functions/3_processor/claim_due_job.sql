@@ -1,0 +1,45 @@
+-- Claims the job that has been due the longest, so that no agency waits behind another's retries. A lease that has run
+-- out makes a job due too, and is a failure like any other: it spends the retry budget.
+create or replace function historical_sync.claim_due_job(p_lease interval)
+returns table (
+    job_id uuid,
+    agency_id uuid,
+    fencing_token bigint,
+    page_size integer,
+    api_key_encrypted bytea,
+    date_from timestamptz,
+    date_to timestamptz,
+    consecutive_failures integer
+)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_job_id uuid;
+    v_passed_over uuid[] := '{}';
+begin
+    loop
+        select due.id into v_job_id
+        from public.historical_sync_jobs as due
+        where due.status in ('pending', 'in_progress')
+            and coalesce(due.next_attempt_at, due.created_at) <= now()
+            and (due.status = 'pending' or due.lease_expires_at is null or due.lease_expires_at <= clock_timestamp())
+            and due.id <> all (v_passed_over)
+        order by coalesce(due.next_attempt_at, due.created_at)
+        limit 1
+        for update skip locked;
+        exit when not found;
+
+        begin
+            return query select * from historical_sync.lease_job(v_job_id, p_lease);
+            return;
+        exception when integrity_constraint_violation or data_exception or raise_exception then
+            -- One agency's row must not stop all the others.
+            raise warning 'historical sync job % cannot be claimed: %', v_job_id, sqlerrm;
+            perform historical_sync.set_aside_job(v_job_id);
+            v_passed_over := v_passed_over || v_job_id;
+        end;
+    end loop;
+end
+$$;

@@ -1,0 +1,59 @@
+-- Stores a page: its calls, the window's checkpoint, the job's counters and a heartbeat, all or nothing. p_calls are
+-- the texts of its calls, p_next the query of the page after it, null at the end: only the API's word ends a window.
+-- p_age is how long ago the API was asked, by the asker's stopwatch: the time itself is the database's. The same page
+-- again counts nothing twice.
+create or replace function historical_sync.commit_page(
+    p_job_id uuid,
+    p_fencing_token bigint,
+    p_window_id bigint,
+    p_age interval,
+    p_calls text[],
+    p_next text,
+    p_total integer,
+    p_lease interval
+)
+returns table (
+    imported integer,
+    skipped integer,
+    failed_call_ids text[],
+    processed_calls integer,
+    total_calls integer
+)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_window historical_sync.windows;
+    v_job public.historical_sync_jobs;
+    v_fetched_at timestamptz := clock_timestamp() - p_age;
+begin
+    v_window := historical_sync.hold_window(p_job_id, p_fencing_token, p_window_id);
+    select * into v_job from public.historical_sync_jobs where id = p_job_id;
+
+    begin
+        select * into imported, skipped, failed_call_ids from historical_sync.store_calls(v_job, p_calls, v_fetched_at);
+    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
+        select * into imported, skipped, failed_call_ids
+        from historical_sync.store_calls_singly(v_job, p_calls, v_fetched_at);
+    end;
+
+    update historical_sync.windows
+    set cursor = p_next, finished_at = case when p_next is null then now() end
+    where id = p_window_id;
+
+    perform historical_sync.hold_lease(p_job_id, p_fencing_token);
+    select * into processed_calls, total_calls
+    from historical_sync.count_calls(
+        p_job_id, imported, skipped, cardinality(failed_call_ids),
+        -- The first answer to a query for the whole range can tell the total. Some tell less than they list.
+        p_total => case
+            when v_window.cursor is null and p_total >= cardinality(p_calls)
+                and v_window.starts_at is not distinct from v_job.date_from and v_window.ends_at = v_job.date_to
+            then p_total
+        end,
+        p_lease => p_lease
+    );
+    return next;
+end
+$$;

@@ -1,0 +1,19 @@
+-- Gives a job that has no windows one for its whole range. Such a job is at its beginning, and so are its counts: an
+-- original table's job, or one that an earlier release left unfinished, can have some.
+create or replace function historical_sync.plan_windows(p_job_id uuid)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from historical_sync.windows where job_id = p_job_id) then
+        return;
+    end if;
+    insert into historical_sync.windows (job_id, starts_at, ends_at)
+    select id, date_from, date_to from public.historical_sync_jobs where id = p_job_id;
+    delete from historical_sync.listed_calls where job_id = p_job_id;
+    update public.historical_sync_jobs
+    set total_calls = null, processed_calls = 0, imported_calls = 0, skipped_calls = 0, failed_calls = 0
+    where id = p_job_id;
+end
+$$;

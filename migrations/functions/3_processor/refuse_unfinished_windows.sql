@@ -1,0 +1,11 @@
+create or replace function historical_sync.refuse_unfinished_windows(p_job_id uuid)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from historical_sync.unfinished_windows(p_job_id)) then
+        raise exception 'job % has unfinished windows', p_job_id;
+    end if;
+end
+$$;
