@@ -120,6 +120,10 @@ class Import:
                 lease=LEASE,
             )
 
+    def ids(self) -> list[str]:
+        rows = self.sql.execute("select ultravox_call_id from calls where agency_id = %s order by 1", [self.agency_id])
+        return [row["ultravox_call_id"] for row in rows]
+
     def rows(self) -> dict[str, dict[str, Any]]:
         rows = self.sql.execute("select * from calls where agency_id = %s order by ultravox_call_id", [self.agency_id])
         return {row["ultravox_call_id"]: row for row in rows}

@@ -171,6 +171,57 @@ class TestClaim:
             assert lessee.claim() is None
         assert lessee.take()[0].job_id == first
 
+    def test_a_row_that_cannot_be_claimed_stops_no_other_agencys_job(self, lessee: Lessee, sql: Sql) -> None:
+        """A rule of the project's own refuses every change of one job, and the lease of another one."""
+        stuck, failing, sound = (add_job(sql, add_agency(sql)) for _ in range(3))
+        with sql.transaction():
+            sql.execute(
+                f"""
+                create function pg_temp.refuse() returns trigger language plpgsql as $$
+                begin
+                    if new.id = '{stuck}' or (new.id = '{failing}' and new.status = 'in_progress') then
+                        raise exception 'not this one';
+                    end if;
+                    return new;
+                end $$
+                """
+            )
+            sql.execute(
+                "create trigger refuse before update on public.historical_sync_jobs"
+                " for each row execute function pg_temp.refuse()"
+            )
+        assert lessee.take()[0].job_id == sound
+        assert lessee.claim() is None
+        assert (status(sql, stuck), status(sql, failing)) == ("pending", "failed")
+        assert "cannot be worked on" in job(sql, failing)["error_message"]
+        sql.execute("drop trigger refuse on public.historical_sync_jobs")
+
+    def test_a_lease_that_ran_out_is_a_failure_and_a_job_given_back_is_none(
+        self, lessee: Lessee, sql: Sql, agency_id: UUID
+    ) -> None:
+        job_id = add_job(sql, agency_id)
+        for died in (1, 2):
+            lessee.take()
+            sql.execute(EXPIRE)
+            assert lessee.take()[0].consecutive_failures == died
+            sql.execute(EXPIRE)
+            sql.execute(f"{SET} lease_expires_at = null, status = 'pending'")
+        claim, window = lessee.take()
+        assert claim.consecutive_failures == 2
+        lessee.apply(store_page, claim, window)
+        assert job(sql, job_id)["consecutive_failures"] == 0
+        lessee.apply(TRANSITIONS["release"], claim, window)
+        assert lessee.take()[0].consecutive_failures == 0
+
+    def test_a_job_without_windows_begins_at_the_beginning(self, lessee: Lessee, sql: Sql, agency_id: UUID) -> None:
+        """As one of an original table does that was active, with counts of its own."""
+        job_id = add_job(sql, agency_id)
+        sql.execute(f"{SET} status = 'in_progress', processed_calls = 7, imported_calls = 7, total_calls = 9")
+        claim, window = lessee.take()
+        row = job(sql, job_id)
+        assert (row["processed_calls"], row["imported_calls"], row["total_calls"]) == (0, 0, None)
+        assert lessee.apply(store_page, claim, window).processed_calls == 3
+
     def test_it_looks_into_the_index_of_active_jobs_however_many_are_finished(self, sql: Sql) -> None:
         [function] = sql.execute(
             "select pg_get_functiondef('historical_sync.claim_due_job'::regproc) as text"
@@ -261,6 +312,14 @@ class TestTransitions:
             assert before + timedelta(seconds=seconds) <= row.next_attempt_at
             assert row.next_attempt_at <= after + timedelta(seconds=seconds * 1.2)
             sql.execute(f"{SET} next_attempt_at = now()")
+
+    @pytest.mark.parametrize("failures", [41, 42, 99, 2_000_000])
+    def test_a_backoff_has_no_end_of_its_own(self, lessee: Lessee, sql: Sql, failures: int) -> None:
+        sql.execute(f"{SET} consecutive_failures = {failures}")
+        before = datetime.now(UTC)
+        row = lessee.reschedule(lessee.take()[0], max_failures=3_000_000)
+        assert row.next_attempt_at
+        assert before + timedelta(minutes=10) <= row.next_attempt_at <= datetime.now(UTC) + timedelta(minutes=12)
 
     def test_a_reschedule_waits_as_long_as_the_api_asks(self, lessee: Lessee) -> None:
         hour, before = timedelta(hours=1), datetime.now(UTC)

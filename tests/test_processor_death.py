@@ -115,6 +115,25 @@ class TestDeath:
         for job_id, calls in jobs.items():
             assert_imported(sql, job_id, calls)
 
+    def test_a_job_that_kills_its_processors_fails_with_a_sentence_and_its_neighbour_is_done(
+        self, processors: Processors, sql: Sql
+    ) -> None:
+        deadly, environment = add_job(sql, add_agency(sql)), {"LEASE_SECONDS": "1", "PROCESSOR_MAX_FAILURES": "2"}
+        with StandinServer({KEY: some_calls(60)}, faults=Faults(latency_seconds=600)) as api:
+            for requests in (1, 2):
+                process = processors.start(api, "--watch", **environment)
+                wait_until(partial(has_asked, api, requests))
+                process.send(signal.SIGKILL)
+                process.wait()
+                wait_until(lambda: not live_leases(sql))
+            api.faults = Faults()
+            sound = add_job(sql, add_agency(sql))
+            results = {result["job_id"]: result for result in processors.run(api, **environment).outcome["results"]}
+
+        assert results[str(deadly)]["status"] == status(sql, deadly) == "failed"
+        assert "broke off 2 times in a row" in job(sql, deadly)["error_message"]
+        assert_imported(sql, sound, some_calls(60))
+
     def test_a_processor_that_wakes_after_its_lease_writes_nothing(self, processors: Processors, sql: Sql) -> None:
         job_id = add_job(sql, add_agency(sql))
         with StandinServer({KEY: MANY}, faults=Faults(latency_seconds=0.02, max_page_size=20)) as api:

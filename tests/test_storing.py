@@ -3,20 +3,20 @@
 import json
 import random
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
 
-from service import leases, window
+from service import leases, page, ultravox, window
 from service.demo_calls import Call
 from service.errors import LeaseLostError
 from service.leases import Stored
 from service.settings import Settings
 from tests.conftest import Sql
-from tests.importing import FROM, LEASE, TO, Import, call_at, calls, importing
+from tests.importing import FROM, KEY, LEASE, TO, Import, call_at, calls, importing
 
 
 @pytest.fixture
@@ -103,6 +103,56 @@ def test_what_postgres_refuses_is_replaced_and_the_call_stored(job: Import, told
     assert (odd["summary"], odd["metadata"]) == (kept, {"k": kept})
 
 
+DEEP_BUT_STORABLE, TOO_DEEP = ("[" * depth + "]" * depth for depth in (1100, 100_000))
+ODD_CALLS = {
+    "created before Christ in UTC": ('"created": "0001-01-01T00:00:00+14:00"', (1, 0)),
+    "nested 1,100 levels deep": (f'"created": "2026-03-01T00:00:00Z", "x": {DEEP_BUT_STORABLE}', (1, 0)),
+    "nested too deeply": (f'"created": "2026-03-01T00:00:00Z", "x": {TOO_DEEP}', (0, 1)),
+    "a raw control character": ('"created": "2026-03-01T00:00:00Z", "x": "a\x01\nb"', (1, 0)),
+    "no JSON": ('"created": "2026-03-01T00:00:00Z", "x": 01', (0, 1)),
+    "a day that no month has": ('"created": "2026-02-30T00:00:00Z"', (0, 1)),
+    "a day that this year has not": ('"created": "2026-02-29T00:00:00Z"', (0, 1)),
+    "an offset that no place has": ('"created": "2026-03-01T00:00:00+99:00"', (0, 1)),
+    "a number too large": (f'"created": "2026-03-01T00:00:00Z", "x": 1e{"9" * 9}', (1, 0)),
+    "a year too late": ('"created": "9999-12-31T23:59:59-14:00"', (0, 0)),
+}
+
+
+@pytest.mark.parametrize(("fields", "counts"), ODD_CALLS.values(), ids=ODD_CALLS)
+def test_one_odd_call_does_not_spoil_its_page(job: Import, fields: str, counts: tuple[int, int]) -> None:
+    job.put(*calls(5), call_at(FROM, "odd"))
+    rows = job.server._accounts[KEY].rows
+    rows["odd"] = (rows["odd"][0], f'{{"callId": "odd", {fields}}}'.encode())
+    imported, failed = counts
+    with capture_logs() as logs:
+        job.run(date_from=None)
+    assert job.counts() == (5 + imported + failed, 5 + imported, 0, failed)
+    assert job.ids() == [*(f"call-{i:03}" for i in range(5)), *["odd"] * imported]
+    failures = job.sql.execute("select call_id, failure from historical_sync.listed_calls where failure is not null")
+    assert [(row["call_id"], row["failure"].startswith("The call ")) for row in failures] == [("odd", True)] * failed
+    assert [line["event"] for line in logs].count("calls_not_stored") == failed
+
+
+def test_a_call_that_a_trigger_of_the_project_refuses_is_counted_and_the_rest_goes_on(job: Import) -> None:
+    job.sql.execute(
+        """
+        create function public.refuse_call() returns trigger language plpgsql as $$
+        begin
+            if new.ultravox_call_id = 'call-003' then raise exception 'not this one'; end if;
+            return new;
+        end $$;
+        create trigger refuse before insert on public.calls for each row execute function public.refuse_call();
+        """
+    )
+    job.put(*calls(7))
+    try:
+        job.run()
+    finally:
+        job.sql.execute("drop function public.refuse_call() cascade")
+    assert job.counts() == (7, 6, 0, 1)
+    assert "call-003" not in job.rows()
+
+
 LONG_ID = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=5000))
 UNSTORABLE: dict[str, tuple[Call, str]] = {
     "no callId": ({"callId": None, "created": "2026-03-01T00:02:30Z"}, "unknown 12c42576e8a915aafb80442135abe16a"),
@@ -153,6 +203,29 @@ def test_what_was_fetched_later_is_not_overwritten(job: Import) -> None:
     before = job.rows()
     job.run()
     assert (job.rows(), job.counts()) == (before, (2, 0, 2, 0))
+
+
+@pytest.mark.parametrize("clock", [timedelta(hours=-3), timedelta(hours=3)])
+def test_the_clock_of_the_processors_machine_decides_nothing(
+    job: Import, clock: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OtherTime(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + clock
+
+    for module in (ultravox, page, window, leases):
+        if hasattr(module, "datetime"):
+            monkeypatch.setattr(module, "datetime", OtherTime)
+    job.put(*calls(2))
+    job.run()
+    [now] = job.sql.execute("select now()").fetchall()
+    for row in job.rows().values():
+        assert now["now"] - LEASE < row["fetched_at"] <= now["now"]
+    monkeypatch.undo()
+    job.put({**calls(2)[0], "summary": "newer"})
+    job.run()
+    assert (job.counts(), job.rows()["call-000"]["summary"]) == ((2, 1, 1, 0), "newer")
 
 
 REPEATED: dict[str, list[Any]] = {
