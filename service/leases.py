@@ -102,7 +102,7 @@ def commit_page(
     """
     with conn.cursor(row_factory=class_row(Stored)) as cursor:
         [stored] = cursor.execute(
-            "select * from historical_sync.commit_page(%s, %s, %s, %s, %s::text[], %s, %s, %s)",
+            "select * from historical_sync.commit_page(%s, %s, %s, %s, %b::text[], %s, %s, %s)",
             [claim.job_id, claim.fencing_token, window_id, age, calls, next_query, total, lease],
         ).fetchall()
         return stored
