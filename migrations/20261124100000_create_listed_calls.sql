@@ -22,7 +22,3 @@ comment on column historical_sync.windows.unordered is 'Unused since 1.0; goes w
 -- claimed; the calls that they have brought stay.
 delete from historical_sync.windows
 where job_id in (select id from public.historical_sync_jobs where status <> 'completed');
-
--- Helpers of functions that have a new text or a new name.
-drop function if exists historical_sync.store_calls(uuid, jsonb, text, timestamptz);
-drop function if exists historical_sync.instant(text);

@@ -21,6 +21,7 @@ from service.errors import DataRefusedError, ErrorCode, LeaseLostError, ServiceE
 from service.settings import Settings
 
 ONE_ACTIVE_JOB = "historical_sync_jobs_one_active_per_agency"
+JOBS_TABLE = "historical_sync_jobs"
 DATE_RANGE = "sync_jobs_date_range"
 LEASE_LOST = "HS001"  # raised by historical_sync.hold_lease()
 RETRY_AFTER_SECONDS = 5
@@ -200,7 +201,8 @@ def translate(error: Error) -> ServiceError | LeaseLostError:
     """
     state, constraint = error.sqlstate, error.diag.constraint_name
     reason = f"{type(error).__name__} {state or ''}: {error}"
-    if state == "23505" and constraint == ONE_ACTIVE_JOB:
+    # An original table can have an index of its own for this; whether a job is in the way is asked next.
+    if state == "23505" and (constraint == ONE_ACTIVE_JOB or error.diag.table_name == JOBS_TABLE):
         return ServiceError(ErrorCode.SYNC_ALREADY_ACTIVE, reason=reason)
     if state == "P0001" and "already exists" in (error.diag.message_primary or ""):
         return ServiceError(ErrorCode.SYNC_ALREADY_ACTIVE, reason=reason)

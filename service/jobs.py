@@ -92,7 +92,9 @@ def naming_the_active_job(
             job = active(conn, principal)
         if job is None and again:
             return naming_the_active_job(database, principal, change, again=False)
-        conflict.details["job"] = job and job.public()
+        if job is None:
+            raise ServiceError(ErrorCode.INTERNAL_ERROR, reason=conflict.reason) from conflict
+        conflict.details["job"] = job.public()
         raise
 
 

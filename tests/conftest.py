@@ -2,10 +2,12 @@
 
 import gc
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -75,7 +77,7 @@ def _container() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A superuser's URL of a server whose databases the tests may create and drop."""
     choice = _choose_postgres()
     if choice == "TEST_DATABASE_URL":
@@ -84,7 +86,11 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with _container() as url:
             yield url
     else:
-        with embedded_postgres(tmp_path_factory.mktemp("postgres"), **FAST) as server:
+        # Not among pytest's folders: another run of the tests on this machine clears them away.
+        with (
+            tempfile.TemporaryDirectory(prefix="historical-sync-postgres-") as folder,
+            embedded_postgres(Path(folder) / "data", **FAST) as server,
+        ):
             yield server.get_uri()
 
 

@@ -5,7 +5,7 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select *
-    from historical_sync.job
-    where agency_id = p_agency_id and status in ('pending', 'in_progress')
+    select * from historical_sync.job where id = (
+        select id from historical_sync.active_jobs where agency_id = p_agency_id
+    )
 $$;

@@ -8,9 +8,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query
-        update public.historical_sync_jobs as job
+        update historical_sync.active_jobs as job
         set status = 'cancelled', completed_at = now(), lease_expires_at = null, next_attempt_at = null
-        where job.id = p_job_id and job.agency_id = p_agency_id and job.status in ('pending', 'in_progress')
+        where job.id = p_job_id and job.agency_id = p_agency_id
         returning job.agency_id, job.status::text, true;
     if not found then
         -- A statement of its own sees what the update has waited for.

@@ -1,5 +1,5 @@
 -- What the web service calls: create_historical_sync_job() with the rights of the owner, for an older one may be
--- security invoker, and with the user who asked. Every index for the one active job fails under our name.
+-- security invoker, and with the user who asked.
 create or replace function historical_sync.create_job(
     p_agency_id uuid,
     p_requested_by uuid,
@@ -13,16 +13,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job_id uuid;
-    v_message text;
-    v_constraint text;
 begin
     v_job_id := public.create_historical_sync_job(
         p_agency_id => p_agency_id, p_date_from => p_date_from, p_date_to => coalesce(p_date_to, now())
     );
     update public.historical_sync_jobs set requested_by = p_requested_by where id = v_job_id;
     return v_job_id;
-exception when unique_violation then
-    get stacked diagnostics v_message = message_text, v_constraint = constraint_name;
-    raise unique_violation using message = v_message, constraint = historical_sync.told_constraint(v_constraint);
 end
 $$;

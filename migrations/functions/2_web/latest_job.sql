@@ -1,3 +1,4 @@
+-- The active job of an agency, else the newest.
 create or replace function historical_sync.latest_job(p_agency_id uuid)
 returns setof historical_sync.job
 language sql
@@ -5,10 +6,14 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    -- The active one first: there is one at most.
-    select *
-    from historical_sync.job
-    where agency_id = p_agency_id
-    order by status in ('pending', 'in_progress') desc, created_at desc, id desc
-    limit 1
+    select * from historical_sync.job where id = coalesce(
+        (select id from historical_sync.active_jobs where agency_id = p_agency_id),
+        (
+            select id
+            from public.historical_sync_jobs
+            where agency_id = p_agency_id
+            order by created_at desc, id desc
+            limit 1
+        )
+    )
 $$;

@@ -5,9 +5,6 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_message text;
-    v_constraint text;
 begin
     return query
         update public.historical_sync_jobs as job
@@ -20,10 +17,7 @@ begin
             from public.historical_sync_jobs as job
             where job.id = p_job_id;
     end if;
-exception when unique_violation then
-    get stacked diagnostics v_message = message_text, v_constraint = constraint_name;
-    raise unique_violation using message = v_message, constraint = historical_sync.told_constraint(v_constraint);
-when check_violation then
+exception when check_violation then
     -- A finished job of an original table can break a rule that an active one must keep.
     return query
         select job.agency_id, job.status::text, false

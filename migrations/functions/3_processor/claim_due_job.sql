@@ -21,9 +21,8 @@ declare
 begin
     loop
         select due.id into v_job_id
-        from public.historical_sync_jobs as due
-        where due.status in ('pending', 'in_progress')
-            and coalesce(due.next_attempt_at, due.created_at) <= now()
+        from historical_sync.active_jobs as due
+        where coalesce(due.next_attempt_at, due.created_at) <= now()
             and (due.status = 'pending' or due.lease_expires_at is null or due.lease_expires_at <= clock_timestamp())
             and due.id <> all (v_passed_over)
         order by coalesce(due.next_attempt_at, due.created_at)
