@@ -15,14 +15,17 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode, urlsplit
 
-import urllib3
+import structlog
 from pydantic import SecretStr
+
+from service.exchange import MIB, Answer, AnswerTooLargeError, ExchangeError, Origin
 
 CALLS = "/api/calls"
 RETRYABLE_STATUSES = {408, 425, 429}
 # How APIs refuse a cursor that they have forgotten; Ultravox says 404, as far as is known.
 STALE_CURSOR_STATUSES = {400, 404, 410, 422}
-LARGEST_ANSWER = 256 * 1024 * 1024
+# Unpacked. Several windows page at once and each copy counts; a page of real calls stays far below.
+LARGEST_ANSWER = 32 * MIB
 INT4_MAX = 2**31 - 1
 MAX_JSON_DIGITS = 1000
 LONGEST_RETRY_AFTER = 86400.0
@@ -31,6 +34,8 @@ LONGEST_RETRY_AFTER = 86400.0
 SUSPECT_ESCAPE = re.compile(r"\\u(0000|[dD][89a-fA-F])")
 ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 SURROGATE = re.compile("[\ud800-\udfff]")
+
+log = structlog.get_logger(__name__)
 
 
 class UltravoxError(Exception):
@@ -92,17 +97,11 @@ class UltravoxClient:
     """Fetches pages of calls. Thread-safe; keeps its connections."""
 
     def __init__(self, url: str, *, timeout: float, connections: int) -> None:
-        self._url = url.rstrip("/")
+        """Give a whole answer `timeout` seconds, and keep so many idle connections."""
         self._timeout = timeout
         self._lock = threading.Lock()
         self._counts: Counter[int] = Counter()
-        self._http = urllib3.PoolManager(
-            maxsize=connections,
-            block=False,
-            retries=False,
-            timeout=urllib3.Timeout(connect=min(timeout, 5.0), read=timeout),
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
-        )
+        self._origin = Origin(url, largest=LARGEST_ANSWER, connections=connections)
 
     def take_counts(self) -> Counter[int]:
         """Return the requests by status since the last call; 0 stands for no answer."""
@@ -123,38 +122,21 @@ class UltravoxClient:
         if not (key.isascii() and key.isprintable()):
             raise UltravoxError("The agency's API key has characters that no key has. Set a valid key and resume.")
         fetched_at = datetime.now(UTC)
-        try:
-            response = self._http.request(
-                "GET",
-                f"{self._url}{CALLS}?{query}",
-                headers={**self._http.headers, "X-API-Key": key},
-                redirect=False,
-                preload_content=False,
-            )
-            data = self._read(response)
-        except urllib3.exceptions.HTTPError as error:
-            self._count(0)
-            raise RetryableError(f"Ultravox cannot be reached ({type(error).__name__})") from None
-        self._count(response.status)
-        if response.status != 200:
-            raise _failure(response, has_cursor="cursor=" in query)
-        text = data.decode("utf-8-sig", "replace")
+        text = self._fetch(query, key)
         return _page(text, fetched_at)
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        """Read an answer within the timeout: the connection's own is for each read, and a server can drip."""
-        deadline = time.monotonic() + self._timeout
-        data = bytearray()
+    def _fetch(self, query: str, key: str) -> str:
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "X-API-Key": key}
         try:
-            while chunk := response.read1(256 * 1024):
-                data += chunk
-                if time.monotonic() > deadline or len(data) > LARGEST_ANSWER:
-                    raise urllib3.exceptions.HTTPError("too slow or too large")  # noqa: TRY301  # as if it had broken off
-        except BaseException:
-            response.close()
-            raise
-        response.release_conn()
-        return bytes(data)
+            answer = self._origin.get(f"{CALLS}?{query}", headers, seconds=self._timeout)
+        except ExchangeError as error:
+            self._count(0)
+            log.warning("ultravox_exchange_failed", cause=error.cause)
+            raise RetryableError(_sentence(error)) from None
+        self._count(answer.status)
+        if answer.status != 200:
+            raise _failure(answer, has_cursor="cursor=" in query)
+        return answer.body.decode("utf-8-sig", "replace")
 
 
 def first_query(starts_at: datetime | None, ends_at: datetime, page_size: int) -> str:
@@ -208,14 +190,20 @@ def _query_of(link: object) -> str | None:
     return query
 
 
-def _failure(response: urllib3.BaseHTTPResponse, *, has_cursor: bool) -> UltravoxError:
-    status = response.status
+def _sentence(error: ExchangeError) -> str:
+    if isinstance(error, AnswerTooLargeError):
+        return f"Ultravox' answer is {error}"
+    return f"Ultravox cannot be reached: {error}"
+
+
+def _failure(answer: Answer, *, has_cursor: bool) -> UltravoxError:
+    status = answer.status
     if status in (401, 403):
         return UltravoxError(f"Ultravox rejected the agency's API key ({status}). Set a valid key and resume.")
     if status in STALE_CURSOR_STATUSES and has_cursor:
         return StaleCursorError("Ultravox has forgotten the cursor")
     if status in RETRYABLE_STATUSES or status >= 500:
-        return RetryableError(f"Ultravox answered {status}", _retry_after(response.headers.get("Retry-After")))
+        return RetryableError(f"Ultravox answered {status}", _retry_after(answer.headers.get("Retry-After")))
     return UltravoxError(f"Ultravox refused the request ({status})")
 
 
