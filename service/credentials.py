@@ -5,7 +5,7 @@ from pydantic import SecretStr
 
 
 class UnreadableKeyError(Exception):
-    """The ciphertext was made with a key that CREDENTIALS_KEY does not list, or it is damaged."""
+    """CREDENTIALS_KEY does not list the key that made the ciphertext, or it is damaged, or never held an API key."""
 
 
 class Credentials:
@@ -21,10 +21,12 @@ class Credentials:
         return self._fernet.encrypt(api_key.encode())
 
     def decrypt(self, ciphertext: bytes) -> SecretStr:
-        """Raises UnreadableKeyError."""
+        """Return the API key. Raises UnreadableKeyError, whatever the bytes are."""
         if self._fernet is None:
             raise UnreadableKeyError("CREDENTIALS_KEY is not set")
         try:
             return SecretStr(self._fernet.decrypt(ciphertext).decode())
         except InvalidToken:
             raise UnreadableKeyError("no key of CREDENTIALS_KEY made this ciphertext") from None
+        except UnicodeDecodeError:  # whose text would tell what it could not decode
+            raise UnreadableKeyError("what was encrypted is not text") from None

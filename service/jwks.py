@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-import urllib3
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
+
+from service.exchange import MIB, ExchangeError, Origin
 
 CACHE_SECONDS = 600.0
 REFETCH_SECONDS = 30.0
 FETCH_SECONDS = 4.0
-LARGEST_DOCUMENT = 1024 * 1024
+LARGEST_DOCUMENT = MIB
 # How long a token of an unknown key waits for a fetch under way, and so holds a thread.
 WAIT_SECONDS = 1.0
 
@@ -49,7 +50,7 @@ class Jwks:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._http = urllib3.PoolManager(maxsize=1, retries=False, timeout=FETCH_SECONDS / 2)
+        self._origin = Origin(url, largest=LARGEST_DOCUMENT)
         self._lock = threading.Lock()
         self._keys: dict[str, PyJWK] | None = None
         self._expires_at = 0.0
@@ -103,25 +104,20 @@ class Jwks:
         try:
             self._keys = self._download()
             self._expires_at = time.monotonic() + CACHE_SECONDS
-        except (urllib3.exceptions.HTTPError, ValueError, RecursionError) as error:
-            self._expires_at = self._refetch_at = time.monotonic() + REFETCH_SECONDS
-            log.warning("jwks_fetch_failed", url=self._url, cause=repr(error))
+        except ExchangeError as error:
+            self._give_up(f"{error} ({error.cause})")
+        except (ValueError, RecursionError) as error:
+            self._give_up(repr(error))
+
+    def _give_up(self, cause: str) -> None:
+        self._expires_at = self._refetch_at = time.monotonic() + REFETCH_SECONDS
+        log.warning("jwks_fetch_failed", url=self._url, cause=cause)
 
     def _download(self) -> dict[str, PyJWK]:
-        # The client's timeouts are per read; a server that drips must not hold a thread for long either.
-        deadline = time.monotonic() + FETCH_SECONDS
-        response = self._http.request("GET", self._url, redirect=False, preload_content=False)
-        try:
-            if response.status != 200:
-                raise ValueError(f"status {response.status}")
-            document = b""
-            while chunk := response.read1(65536):
-                document += chunk
-                if time.monotonic() > deadline or len(document) > LARGEST_DOCUMENT:
-                    raise ValueError("too slow or too large")
-            return parse_jwks(json.loads(document))
-        finally:
-            response.close()
+        answer = self._origin.get(seconds=FETCH_SECONDS)
+        if answer.status != 200:
+            raise ValueError(f"status {answer.status}")
+        return parse_jwks(json.loads(answer.body))
 
 
 def parse_jwks(document: Any) -> dict[str, PyJWK]:

@@ -56,7 +56,7 @@ class _Answer(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Answer)
 
 
-def parse_page(data: bytes, asked_at: float) -> Page:
+def parse_page(data: bytes | bytearray, asked_at: float) -> Page:
     """Take an answer's body apart.
 
     Raises NotAPageError where it is no JSON object with a list of results.

@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     )
     ultravox_api_url: str = Field("https://api.ultravox.ai", description="origin of the Ultravox API")
     ultravox_api_key: SecretStr | None = Field(None, description="API key for agencies without one of their own")
-    ultravox_timeout: float = Field(30.0, gt=0, le=300, description="seconds the API may take to send something")
+    ultravox_timeout: float = Field(30.0, gt=0, le=300, description="seconds a whole answer of the API may take")
     ultravox_requests_per_second: float = Field(
         200.0, gt=0, le=1000, description="requests per API key and processor; Ultravox allows 200"
     )

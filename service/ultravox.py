@@ -12,17 +12,21 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode
 
-import urllib3
+import structlog
 from pydantic import SecretStr
 
+from service.exchange import MIB, Answer, AnswerTooLargeError, ExchangeError, Origin
 from service.page import NotAPageError, Page, UnfollowableNextError, parse_page
 
 CALLS = "/api/calls"
 RETRYABLE_STATUSES = {408, 425, 429}
 # How APIs refuse a cursor that they have forgotten; Ultravox says 404, as far as is known.
 STALE_CURSOR_STATUSES = {400, 404, 410, 422}
-LARGEST_ANSWER = 256 * 1024 * 1024
+# Unpacked. Several windows page at once and each copy counts; a page of real calls stays far below.
+LARGEST_ANSWER = 32 * MIB
 LONGEST_RETRY_AFTER = 86400.0
+
+log = structlog.get_logger(__name__)
 
 
 class UltravoxError(Exception):
@@ -73,17 +77,11 @@ class UltravoxClient:
     """Fetches pages of calls. Thread-safe; keeps its connections."""
 
     def __init__(self, url: str, *, timeout: float, connections: int) -> None:
-        self._url = url.rstrip("/")
+        """Give a whole answer `timeout` seconds, and keep so many idle connections."""
         self._timeout = timeout
         self._lock = threading.Lock()
         self._counts: Counter[int] = Counter()
-        self._http = urllib3.PoolManager(
-            maxsize=connections,
-            block=False,
-            retries=False,
-            timeout=urllib3.Timeout(connect=min(timeout, 5.0), read=timeout),
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
-        )
+        self._origin = Origin(url, largest=LARGEST_ANSWER, connections=connections)
 
     def take_counts(self) -> Counter[int]:
         """Return the requests by status since the last call; 0 stands for no answer."""
@@ -104,37 +102,20 @@ class UltravoxClient:
         if not (key.isascii() and key.isprintable()):
             raise UltravoxError("The agency's API key has characters that no key has. Set a valid key and resume.")
         asked_at = time.monotonic()
-        try:
-            response = self._http.request(
-                "GET",
-                f"{self._url}{CALLS}?{query}",
-                headers={**self._http.headers, "X-API-Key": key},
-                redirect=False,
-                preload_content=False,
-            )
-            data = self._read(response)
-        except urllib3.exceptions.HTTPError as error:
-            self._count(0)
-            raise RetryableError(f"Ultravox cannot be reached ({type(error).__name__})") from None
-        self._count(response.status)
-        if response.status != 200:
-            raise _failure(response, has_cursor="cursor=" in query)
-        return _page(data, asked_at)
+        return _page(self._fetch(query, key), asked_at)
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        """Read an answer within the timeout: the connection's own is for each read, and a server can drip."""
-        deadline = time.monotonic() + self._timeout
-        data = bytearray()
+    def _fetch(self, query: str, key: str) -> bytearray:
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "X-API-Key": key}
         try:
-            while chunk := response.read1(256 * 1024):
-                data += chunk
-                if time.monotonic() > deadline or len(data) > LARGEST_ANSWER:
-                    raise urllib3.exceptions.HTTPError("too slow or too large")  # noqa: TRY301  # as if it had broken off
-        except BaseException:
-            response.close()
-            raise
-        response.release_conn()
-        return bytes(data)
+            answer = self._origin.get(f"{CALLS}?{query}", headers, seconds=self._timeout)
+        except ExchangeError as error:
+            self._count(0)
+            log.warning("ultravox_exchange_failed", cause=error.cause)
+            raise RetryableError(_sentence(error)) from None
+        self._count(answer.status)
+        if answer.status != 200:
+            raise _failure(answer, has_cursor="cursor=" in query)
+        return answer.body
 
 
 def first_query(starts_at: datetime | None, ends_at: datetime, page_size: int) -> str:
@@ -145,7 +126,7 @@ def first_query(starts_at: datetime | None, ends_at: datetime, page_size: int) -
     return urlencode(query)
 
 
-def _page(data: bytes, asked_at: float) -> Page:
+def _page(data: bytearray, asked_at: float) -> Page:
     try:
         return parse_page(data, asked_at)
     except UnfollowableNextError:
@@ -154,14 +135,20 @@ def _page(data: bytes, asked_at: float) -> Page:
         raise RetryableError(f"Ultravox answered with something that is no page of calls ({error})") from None
 
 
-def _failure(response: urllib3.BaseHTTPResponse, *, has_cursor: bool) -> UltravoxError:
-    status = response.status
+def _sentence(error: ExchangeError) -> str:
+    if isinstance(error, AnswerTooLargeError):
+        return f"Ultravox' answer is {error}"
+    return f"Ultravox cannot be reached: {error}"
+
+
+def _failure(answer: Answer, *, has_cursor: bool) -> UltravoxError:
+    status = answer.status
     if status in (401, 403):
         return UltravoxError(f"Ultravox rejected the agency's API key ({status}). Set a valid key and resume.")
     if status in STALE_CURSOR_STATUSES and has_cursor:
         return StaleCursorError("Ultravox has forgotten the cursor")
     if status in RETRYABLE_STATUSES or status >= 500:
-        return RetryableError(f"Ultravox answered {status}", _retry_after(response.headers.get("Retry-After")))
+        return RetryableError(f"Ultravox answered {status}", _retry_after(answer.headers.get("Retry-After")))
     return UltravoxError(f"Ultravox refused the request ({status})")
 
 

@@ -1,6 +1,7 @@
 """Agencies' API keys at rest: what comes back, with which keys, and what never shows."""
 
 import traceback
+from contextlib import suppress
 
 import pytest
 from cryptography.fernet import Fernet
@@ -66,6 +67,22 @@ DAMAGED = {
 def test_damaged_ciphertext_is_unreadable(ciphertext: bytes) -> None:
     with pytest.raises(UnreadableKeyError, match="no key of CREDENTIALS_KEY"):
         credentials(NEW, OLD).decrypt(ciphertext)
+
+
+@given(st.binary(), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_an_api_key_or_unreadable(stored: bytes, encrypted: bool) -> None:
+    ciphertext = Fernet(NEW).encrypt(stored) if encrypted else stored
+    with suppress(UnreadableKeyError):
+        assert isinstance(credentials(NEW, OLD).decrypt(ciphertext), SecretStr)
+
+
+@pytest.mark.parametrize("stored", [b"\xff", "clé".encode("latin-1"), API_KEY.encode("utf-16"), b"key\xc3"])
+def test_what_was_encrypted_and_is_not_text_is_unreadable(stored: bytes) -> None:
+    with pytest.raises(UnreadableKeyError, match="is not text") as caught:
+        credentials(NEW).decrypt(Fernet(NEW).encrypt(stored))
+    # What Python says of such bytes quotes them.
+    assert "codec" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_without_a_key_nothing_is_encrypted_or_decrypted() -> None:

@@ -1,5 +1,6 @@
 """The cache of signing keys: what it fetches, how often, and what it does while the auth server fails."""
 
+import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -8,12 +9,14 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-import urllib3
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from service.auth import Authenticator
 from service.errors import ErrorCode, ServiceError
+from service.exchange import MIB, Origin
 from service.jwks import Jwks, JwksUnavailableError, parse_jwks
+from tests.raw_api import DRIPS, Api, Drip, in_time
+from tests.raw_api import answer as told
 from tests.tokens import CONVERTERS, PRIVATE_KEYS, JwksServer, Tokens, kid_of, public_jwk
 
 KID = kid_of("ES256")
@@ -80,6 +83,8 @@ FAULTS = {
     "HTML": answer(b"<html>"),
     "bytes": answer(b"\xff\xfe\x00"),
     "endless brackets": answer(b"[" * 100_000),
+    "more than a mebibyte": answer(b" " * MIB + GOOD_BODY),
+    "more than a mebibyte, packed": answer(gzip.compress(b" " * MIB + GOOD_BODY), Content_Encoding="gzip"),
     **{name: answer(json.dumps(body).encode()) for name, body in NOT_A_SET.items()},
 }
 each_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -165,13 +170,13 @@ def test_unknown_kids_cause_one_fetch_in_thirty_seconds_while_the_server_is_unre
 
 def count_fetches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     fetches: list[str] = []
-    request: Callable[..., Any] = urllib3.PoolManager.request
+    get: Callable[..., Any] = Origin.get
 
-    def counted(self: urllib3.PoolManager, method: str, url: str, **options: Any) -> Any:
-        fetches.append(url)
-        return request(self, method, url, **options)
+    def counted(self: Origin, target: str = "", **options: Any) -> Any:
+        fetches.append(target)
+        return get(self, target, **options)
 
-    monkeypatch.setattr(urllib3.PoolManager, "request", counted)
+    monkeypatch.setattr(Origin, "get", counted)
     return fetches
 
 
@@ -324,6 +329,25 @@ def test_a_token_is_a_503_while_the_server_is_unreachable(clock: Clock) -> None:
     with pytest.raises(ServiceError) as caught:
         authenticator.authenticate(f"Bearer {Tokens(f'{server.url}/auth/v1').sign()}")
     assert caught.value.code is ErrorCode.AUTH_KEYS_UNAVAILABLE
+
+
+@pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)
+def test_a_server_without_end_holds_the_fetch_no_longer_than_its_time_and_new_keys_come_after_it(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, drip: Drip
+) -> None:
+    monkeypatch.setattr("service.jwks.FETCH_SECONDS", 0.2)
+    with Api() as api:
+        jwks = Jwks(f"{api.url}/auth/v1/.well-known/jwks.json")
+        api.says = [drip]
+        with pytest.raises(JwksUnavailableError):
+            in_time(lambda: jwks.key(KID))
+        monkeypatch.setattr("service.jwks.FETCH_SECONDS", 60)
+        clock.now += COOLDOWN
+        api.says = [told(GOOD_BODY)]
+        assert jwks.key(KID)
+        clock.now += LIFETIME
+        api.says = [told(json.dumps({"keys": [new_key("rotated")]}).encode())]
+        assert jwks.key("rotated")
 
 
 def test_a_redirect_is_not_followed(jwks: Jwks, server: Server) -> None:
