@@ -46,6 +46,11 @@ class ErrorCode(Enum):
         503,
         "The database is unavailable at the moment. Try again shortly.",
     )
+    DATABASE_BUSY = (
+        "database_busy",
+        503,
+        "The database is busy with other work at the moment. Try again shortly.",
+    )
     AUTH_KEYS_UNAVAILABLE = (
         "auth_keys_unavailable",
         503,
