@@ -76,7 +76,7 @@ class ServiceError(Exception):
     """An answer other than success.
 
     `details` join the public body beside `error` and `code`; `reason` is for operators and goes to the log only.
-    `retry_after` is in seconds.
+    `retry_after` is in seconds. `status` and `text` take the place of the code's own where they can say more.
     """
 
     def __init__(
@@ -85,10 +85,14 @@ class ServiceError(Exception):
         *,
         reason: str | None = None,
         retry_after: int | None = None,
+        status: int | None = None,
+        text: str | None = None,
         **details: Any,
     ) -> None:
         super().__init__(reason or code.value)
         self.code = code
+        self.status = status or code.status
+        self.text = text or code.text
         self.reason = reason
         self.retry_after = retry_after
         self.details = details
