@@ -8,7 +8,8 @@ FROM python:3.13-slim
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin app \
     && install -d -o app -g app -m 0700 /run/secrets-volume
 COPY --from=build /venv /venv
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# In a container, who may reach the service is decided by its network.
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0
 WORKDIR /app
 COPY deploy/entrypoint.sh deploy/stack.py deploy/
 COPY migrations migrations

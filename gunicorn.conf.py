@@ -1,5 +1,11 @@
 """gunicorn reads this file by itself when it is started in the repository."""
 
+from gevent import monkey
+
+# First of all: the modules that this file imports live on in the workers, and keep what they take from the standard
+# library now. What gunicorn's master looks after its workers with stays as it is.
+monkey.patch_all(os=False, signal=False, queue=False)
+
 import os
 import secrets
 import shutil
@@ -25,12 +31,14 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 
-bind = f"0.0.0.0:{settings.port}"
-# Threads: a request waits for Postgres and hardly computes. Two workers survive the loss of one.
-worker_class = "gthread"
+bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
+# A greenlet for each connection: a request waits for Postgres and hardly computes, and a client may be slow for as long
+# as its deadlines allow. Two workers survive the loss of one.
+worker_class = "service.web_worker.WebWorker"
 workers = settings.web_workers
-threads = settings.web_threads
-# Each worker opens its own pool and its own threads; neither survives a fork.
+# Open ones at once in each, slow and idle ones included: with those to Postgres below the usual limit of 1024 files.
+worker_connections = 768
+# Each worker opens its own pool; it does not survive a fork.
 preload_app = False
 keepalive = 75  # longer than nginx keeps an idle upstream connection (60 s)
 graceful_timeout = 20

@@ -43,6 +43,11 @@ CONNECTION_DEFAULTS: dict[str, str | int] = {
 # Postgres is away: restarting, shutting down, crashed, out of connections, or a standby after a failover
 # (PostgreSQL documentation, appendix A). Classes 08 and the bare OperationalError are added in `translate`.
 UNAVAILABLE = {"57P01", "57P02", "57P03", "53300", "25006"}
+# Postgres is there and somebody else is in the way: a lock not had within lock_timeout, a statement that ran into its
+# timeout or was cancelled, a deadlock, a serialization failure. Nothing of the statement was done.
+BUSY = {"55P03", "57014", "40P01", "40001"}
+
+OUTAGES = (ErrorCode.DATABASE_UNAVAILABLE, ErrorCode.DATABASE_BUSY)
 
 Conn = Connection[DictRow]
 T = TypeVar("T")
@@ -114,7 +119,7 @@ class Database:
             raise translate(error) from error
 
     def run_through_outages(self, statement: Callable[[Conn], T], *, seconds: float) -> T:
-        """Run a statement that may be repeated, again and again while the database is away, for so many seconds.
+        """Run a statement that may be repeated, while the database is away or busy, for so many seconds.
 
         Raises ServiceError or LeaseLostError.
         """
@@ -124,7 +129,7 @@ class Database:
                 with self.connection() as conn:
                     return statement(conn)
             except ServiceError as error:
-                if error.code is not ErrorCode.DATABASE_UNAVAILABLE or time.monotonic() > deadline:
+                if error.code not in OUTAGES or time.monotonic() > deadline:
                     raise
                 log.warning("statement_repeated", cause=error.reason)
                 time.sleep(WATCH_SECONDS)
@@ -171,6 +176,14 @@ class Database:
             """,
             [self._statement_timeout],
         )
+        # Half of what a statement may take, so that who waits for a lock is told of the lock, and in time.
+        conn.execute(
+            """
+            select set_config('lock_timeout', (setting::integer / 2)::text, false)
+            from pg_settings
+            where name = 'statement_timeout' and current_setting('lock_timeout') = '0'
+            """
+        )
 
 
 def _defaults_missing_from(url: str) -> dict[str, str | int]:
@@ -215,6 +228,8 @@ def translate(error: Error) -> ServiceError | LeaseLostError:
         return DataRefusedError(ErrorCode.INTERNAL_ERROR, reason=reason)
     if isinstance(error, PoolTimeout) or _is_unavailable(error):
         return ServiceError(ErrorCode.DATABASE_UNAVAILABLE, reason=reason, retry_after=RETRY_AFTER_SECONDS)
+    if state in BUSY:
+        return ServiceError(ErrorCode.DATABASE_BUSY, reason=reason, retry_after=RETRY_AFTER_SECONDS)
     return ServiceError(ErrorCode.INTERNAL_ERROR, reason=reason)
 
 

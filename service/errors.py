@@ -46,6 +46,11 @@ class ErrorCode(Enum):
         503,
         "The database is unavailable at the moment. Try again shortly.",
     )
+    DATABASE_BUSY = (
+        "database_busy",
+        503,
+        "The database is busy with other work at the moment. Try again shortly.",
+    )
     AUTH_KEYS_UNAVAILABLE = (
         "auth_keys_unavailable",
         503,
@@ -71,7 +76,7 @@ class ServiceError(Exception):
     """An answer other than success.
 
     `details` join the public body beside `error` and `code`; `reason` is for operators and goes to the log only.
-    `retry_after` is in seconds.
+    `retry_after` is in seconds. `status` and `text` take the place of the code's own where they can say more.
     """
 
     def __init__(
@@ -80,10 +85,14 @@ class ServiceError(Exception):
         *,
         reason: str | None = None,
         retry_after: int | None = None,
+        status: int | None = None,
+        text: str | None = None,
         **details: Any,
     ) -> None:
         super().__init__(reason or code.value)
         self.code = code
+        self.status = status or code.status
+        self.text = text or code.text
         self.reason = reason
         self.retry_after = retry_after
         self.details = details

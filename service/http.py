@@ -23,15 +23,22 @@ REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
 ALLOWED_METHODS = "GET, POST, OPTIONS"
 ALLOWED_HEADERS = (
     "authorization, x-client-info, apikey, content-type, x-region, x-retry-count, "
-    "traceparent, tracestate, baggage, x-request-id"
+    "traceparent, tracestate, baggage, x-request-id, if-none-match"
 )
-EXPOSED_HEADERS = "x-request-id, retry-after"
+EXPOSED_HEADERS = "x-request-id, retry-after, etag, allow"
 PREFLIGHT_SECONDS = 24 * 60 * 60
 
+# supabase-js sends a region as a header and as this, for the platform that it was written for.
+PARAMETERS_OF_THE_PLATFORM = {"forceFunctionRegion"}
+# Where the server leaves the ServiceError that answers what it could not read as a request.
+REFUSAL = "historical_sync.refusal"
+TOO_LARGE = {
+    414: "The address of the request is too long.",
+    431: "The headers of the request are too large.",
+}
+
 HTTP_ERRORS = {
-    400: ErrorCode.BAD_REQUEST,
     404: ErrorCode.NOT_FOUND,
-    405: ErrorCode.METHOD_NOT_ALLOWED,
     413: ErrorCode.BODY_TOO_LARGE,
 }
 
@@ -46,6 +53,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.url_map.merge_slashes = False  # a redirect is no answer to a POST
     app.before_request(_begin)
     app.after_request(_finish)  # runs last: Flask calls these in reverse order
+    app.after_request(_keep_private)
     app.after_request(_add_cors_lists)
     CORS(
         app,
@@ -63,6 +71,7 @@ def authenticated(view: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(view)
     def wrapper(**arguments: Any) -> Any:
+        g.private = True
         authenticator: Authenticator = current_app.extensions["authenticator"]
         principal = authenticator.authenticate(request.headers.get("Authorization"))
         structlog.contextvars.bind_contextvars(user_id=str(principal.user_id))
@@ -75,12 +84,31 @@ def database() -> Database:
     return cast(Database, current_app.extensions["database"])
 
 
+def parameters(*known: str) -> dict[str, str]:
+    """Return the request's query parameters.
+
+    Raises ServiceError: 400 for one that is not known, and for one that is there twice: whichever of them counted, the
+    caller may have meant the other.
+    """
+    faults = {}
+    for name, values in request.args.lists():
+        if name in PARAMETERS_OF_THE_PLATFORM:
+            continue
+        if name not in known:
+            faults[name] = "is not a known parameter"
+        elif len(values) > 1:
+            faults[name] = "is given more than once"
+    refuse(faults)
+    return {name: request.args[name] for name in known if name in request.args}
+
+
 def json_object(*known: str) -> dict[str, Any]:
     """Return the request's body, `{}` where there is none, whatever its Content-Type says.
 
-    Raises ServiceError: 400 unless it is a JSON object (RFC 8259) with no field but the known ones, 413 if it is
-    too large.
+    Raises ServiceError: 400 unless it is a JSON object (RFC 8259) with no field but the known ones, and for a query
+    parameter: what belongs into the body must not be passed over; 413 if the body is too large.
     """
+    parameters()
     body = _read_body()
     try:
         # A deep nest of brackets exhausts the parser's stack; "NaN" and a digit string of 16 KiB are not JSON either.
@@ -99,18 +127,23 @@ def refuse(faults: dict[str, str]) -> None:
         raise ServiceError(ErrorCode.INVALID_FIELDS, fields=faults)
 
 
+def malformed(reason: str | None, *, status: int = 400) -> ServiceError:
+    """Return the error for what is no HTTP, or more of it than is read; `reason` goes to the log."""
+    return ServiceError(ErrorCode.BAD_REQUEST, reason=reason, status=status, text=TOO_LARGE.get(status), fields={})
+
+
 def _read_body() -> bytes:
     try:
         body = request.get_data(cache=False)
     except HTTPException:
         raise
     except Exception as error:
-        raise ServiceError(ErrorCode.BAD_REQUEST, reason=repr(error)) from error  # the server's own, for bad chunks
+        raise malformed(repr(error)) from error  # the server's own, for bad chunks
     if len(body) > MAX_BODY_BYTES:
         raise ServiceError(ErrorCode.BODY_TOO_LARGE)
     if len(body) < (request.content_length or 0):
         # gunicorn ends a body where the connection ends. What is left of a range must not import everything.
-        raise ServiceError(ErrorCode.BAD_REQUEST, reason="the body is shorter than its Content-Length")
+        raise malformed("the body is shorter than its Content-Length")
     return body
 
 
@@ -135,6 +168,8 @@ def _begin() -> Response | None:
     sent = request.headers.get("X-Request-ID", "")
     g.request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid4())
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    if REFUSAL in request.environ:
+        raise request.environ[REFUSAL]
     if isinstance(request.routing_exception, NotFound) and "Access-Control-Request-Method" in request.headers:
         return Response()  # a browser shows a page the 404 only after a preflight that succeeds
     return None
@@ -149,6 +184,15 @@ def _add_cors_lists(response: Response) -> Response:
         response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
         if request.method == "OPTIONS":
             response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+    return response
+
+
+def _keep_private(response: Response) -> Response:
+    # A cache may keep what one user may see, and must ask again with the token of whoever wants it.
+    if g.get("private") and request.method in ("GET", "HEAD"):
+        response.cache_control.private = True
+        response.cache_control.no_cache = True
+        response.vary.add("Authorization")
     return response
 
 
@@ -167,8 +211,8 @@ def _finish(response: Response) -> Response:
 def _render(error: Exception) -> Response:
     failure = _as_service_error(error)
     code = failure.code
-    body = {"error": code.text, "code": code.value, **failure.details}
-    if code.status >= 500:
+    body = {"error": failure.text, "code": code.value, **failure.details}
+    if failure.status >= 500:
         body["request_id"] = g.request_id
         # A missing database is known; a traceback per request would bury everything else.
         trace = error if code is ErrorCode.INTERNAL_ERROR else None
@@ -176,8 +220,8 @@ def _render(error: Exception) -> Response:
     elif failure.reason:
         log.info("request_refused", code=code.value, reason=failure.reason)
     response = jsonify(body)
-    response.status_code = code.status
-    if code.status == 401:
+    response.status_code = failure.status
+    if failure.status == 401:
         sent = code is not ErrorCode.TOKEN_MISSING
         response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if sent else "Bearer"
     if failure.retry_after is not None:
@@ -190,6 +234,10 @@ def _render(error: Exception) -> Response:
 def _as_service_error(error: Exception) -> ServiceError:
     if isinstance(error, ServiceError):
         return error
+    if isinstance(error, MethodNotAllowed):
+        code = ErrorCode.METHOD_NOT_ALLOWED
+        usable = sorted(set(error.valid_methods or ()) - {"HEAD", "OPTIONS"})
+        return ServiceError(code, text=f"{code.text} Use {' or '.join(usable)}.")
     if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
-        return ServiceError(HTTP_ERRORS.get(error.code, ErrorCode.BAD_REQUEST))
+        return ServiceError(HTTP_ERRORS[error.code]) if error.code in HTTP_ERRORS else malformed(None)
     return ServiceError(ErrorCode.INTERNAL_ERROR, reason=repr(error))

@@ -1,5 +1,6 @@
 """The statements on historical_sync_jobs, one typed function each."""
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -12,6 +13,9 @@ from psycopg.rows import DictRow
 from service.auth import Principal
 from service.db import Conn, Database
 from service.errors import ErrorCode, ServiceError
+
+# With the two statements that come then, still well below what a proxy waits.
+AGAIN_WITHIN_SECONDS = 3.0
 
 T = TypeVar("T")
 
@@ -80,8 +84,9 @@ def naming_the_active_job(
     """Run a change that makes a job pending; where an active job is in the way, the 409 names it.
 
     A second statement asks for that job. If it has ended meanwhile nothing is in the way, and the change is tried
-    once more.
+    once more where the first two were quick.
     """
+    started = time.monotonic()
     try:
         with database.connection() as conn:
             return change(conn)
@@ -90,7 +95,7 @@ def naming_the_active_job(
             raise
         with database.connection() as conn:
             job = active(conn, principal)
-        if job is None and again:
+        if job is None and again and time.monotonic() - started < AGAIN_WITHIN_SECONDS:
             return naming_the_active_job(database, principal, change, again=False)
         if job is None:
             raise ServiceError(ErrorCode.INTERNAL_ERROR, reason=conflict.reason) from conflict

@@ -164,8 +164,8 @@ def clean_environment() -> dict[str, str]:
 
 
 def gunicorn(port: int, environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    """Run gunicorn as in production, but on loopback only."""
-    return child(["gunicorn", "--bind", f"127.0.0.1:{port}", "wsgi:app"], environment)
+    """Run gunicorn as in production; on loopback, its default."""
+    return child(["gunicorn", "wsgi:app"], {**environment, "PORT": str(port)})
 
 
 def processor(environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:

@@ -66,9 +66,9 @@ class Settings(BaseSettings):
     processor_max_failures: int = Field(
         10, ge=1, le=100, description="failures in a row, without a page stored, after which a job fails"
     )
+    host: str = Field("127.0.0.1", pattern=r"^[\w.:-]+$", description="address that the web service listens on")
     port: int = Field(8000, ge=1, le=65535, description="port of the web service")
     web_workers: int = Field(2, ge=1, le=64, description="gunicorn processes")
-    web_threads: int = Field(8, ge=1, le=256, description="threads of each, and so requests at once")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto is console on a terminal and JSON elsewhere"

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from service import jobs
 from service.auth import CANONICAL_UUID, Principal
-from service.http import authenticated, database, json_object, refuse
+from service.http import authenticated, database, json_object, parameters, refuse
 
 ACTIVE = ("pending", "in_progress")
 LARGEST_PAGE = 100
@@ -21,7 +21,7 @@ blueprint = Blueprint("sync_jobs", __name__)
 @authenticated
 def get_sync_status(principal: Principal) -> Response:
     faults: dict[str, str] = {}
-    job_id = _uuid(request.args.get("job_id"), "job_id", faults)
+    job_id = _uuid(parameters("job_id").get("job_id"), "job_id", faults)
     refuse(faults)
     with database().connection() as conn:
         job = jobs.find(conn, principal, job_id) if job_id else jobs.latest(conn, principal)
@@ -36,9 +36,10 @@ def get_sync_status(principal: Principal) -> Response:
 @blueprint.get("/list-sync-jobs")
 @authenticated
 def list_sync_jobs(principal: Principal) -> Response:
+    sent = parameters("before", "limit")
     faults: dict[str, str] = {}
-    before = _uuid(request.args.get("before"), "before", faults)
-    limit = _limit(request.args.get("limit"), faults)
+    before = _uuid(sent.get("before"), "before", faults)
+    limit = _limit(sent.get("limit"), faults)
     refuse(faults)
     with database().connection() as conn:
         # One more than asked for tells whether there is a next page.

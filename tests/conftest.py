@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import psycopg
@@ -121,6 +122,12 @@ def login_url(url: str, role: str) -> str:
 def make_conninfo_url(url: str, dbname: str) -> str:
     head, _, query = url.partition("?")
     return head[: head.rindex("/")] + f"/{dbname}" + (f"?{query}" if query else "")
+
+
+def url_with(url: str, **parameters: str) -> str:
+    """The same database, in sessions that begin with these parameters."""
+    options = quote(" ".join(f"-c {name}={value}" for name, value in parameters.items()))
+    return f"{url}{'&' if '?' in url else '?'}options={options}"
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from service.errors import ErrorCode, ServiceError
 from service.localstack import embedded_postgres
 from service.migrate import migrate
 from service.settings import Settings
-from tests.conftest import Sql, add_agency, add_user, login_url
+from tests.conftest import Sql, add_agency, add_user, login_url, url_with
 from tests.http_assertions import assert_error
 from tests.statements import Statements
 from tests.tokens import Tokens
@@ -55,7 +55,10 @@ def database(make_settings: Callable[..., Settings]) -> Iterator[Database]:
         ("do $$ begin raise exception 'x' using errcode = '53300'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
         ("do $$ begin raise exception 'x' using errcode = '25006'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
         ("do $$ begin raise exception 'x' using errcode = '08006'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
-        ("do $$ begin raise exception 'x' using errcode = '57014'; end $$", ErrorCode.INTERNAL_ERROR),
+        ("do $$ begin raise exception 'x' using errcode = '57014'; end $$", ErrorCode.DATABASE_BUSY),
+        ("do $$ begin raise exception 'x' using errcode = '55P03'; end $$", ErrorCode.DATABASE_BUSY),
+        ("do $$ begin raise exception 'x' using errcode = '40P01'; end $$", ErrorCode.DATABASE_BUSY),
+        ("do $$ begin raise exception 'x' using errcode = '40001'; end $$", ErrorCode.DATABASE_BUSY),
         ("select pg_terminate_backend(pg_backend_pid())", ErrorCode.DATABASE_UNAVAILABLE),
     ],
 )
@@ -71,7 +74,7 @@ def test_a_broken_connection_without_a_sqlstate_is_an_unavailable_database() -> 
     for error, code in (
         (psycopg.OperationalError("gone"), ErrorCode.DATABASE_UNAVAILABLE),
         (psycopg.InterfaceError("misused"), ErrorCode.INTERNAL_ERROR),
-        (errors.SerializationFailure("again"), ErrorCode.INTERNAL_ERROR),
+        (errors.ReadOnlySqlTransaction("standby"), ErrorCode.DATABASE_UNAVAILABLE),
     ):
         ours = translate(error)
         assert isinstance(ours, ServiceError)
@@ -98,14 +101,26 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced_before_it_is_
         conn.execute("select 1")
 
 
-def test_a_login_without_a_statement_timeout_gets_the_configured_one(
-    make_settings: Callable[..., Settings], database_url: str
+TIMEOUTS = "select current_setting('statement_timeout') as statement, current_setting('lock_timeout') as lock"
+
+
+@pytest.mark.parametrize(
+    ("its_own", "statement", "lock"),
+    [
+        ({}, "1500ms", "750ms"),
+        ({"statement_timeout": "800ms"}, "800ms", "400ms"),
+        ({"lock_timeout": "1s"}, "1500ms", "1s"),
+    ],
+)
+def test_a_login_without_timeouts_of_its_own_gets_the_configured_one_and_half_of_it_for_locks(
+    make_settings: Callable[..., Settings], database_url: str, its_own: dict[str, str], statement: str, lock: str
 ) -> None:
-    database = Database.of_service(make_settings(database_url=database_url, database_statement_timeout=1.5))
+    url = url_with(database_url, **its_own)
+    database = Database.of_service(make_settings(database_url=url, database_statement_timeout=1.5))
     with database.connection() as conn:
-        [row] = conn.execute("show statement_timeout").fetchall()
+        [row] = conn.execute(TIMEOUTS).fetchall()
     database.close()
-    assert row["statement_timeout"] == "1500ms"
+    assert row == {"statement": statement, "lock": lock}
 
 
 def test_every_request_gives_its_connection_back(make_app: Callable[..., Flask], bearer: dict[str, str]) -> None:
@@ -150,8 +165,8 @@ def test_a_frozen_database_holds_no_request_for_ever(
 
 def test_the_role_of_the_service_has_a_statement_timeout_of_its_own(database: Database) -> None:
     with database.connection() as conn:
-        [row] = conn.execute("show statement_timeout").fetchall()
-    assert row["statement_timeout"] == "5s"
+        [row] = conn.execute(TIMEOUTS).fetchall()
+    assert row == {"statement": "5s", "lock": "2500ms"}
 
 
 class TestRestart:

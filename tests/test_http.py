@@ -2,6 +2,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,27 +10,33 @@ import structlog
 from flask import Flask, abort
 from flask.testing import FlaskClient
 
+from service import http
 from service.errors import ErrorCode, ServiceError
 from service.logs import configure_logs
 from service.settings import Settings
+from tests.conftest import Sql, jobs_of
 from tests.http_assertions import assert_error
 from tests.tokens import Tokens
 
+ROOT = Path(__file__).resolve().parent.parent
 START = "/functions/v1/start-historical-sync"
+STATUS, LIST = "/functions/v1/get-sync-status", "/functions/v1/list-sync-jobs"
 PUBLIC = {"health.healthz", "health.readyz", "metrics.metrics", "openapi.openapi"}
 DASHBOARD = "https://dashboard.example"
 
 
-def test_every_route_but_the_health_routes_demands_a_token(app: Flask) -> None:
-    client = app.test_client()
+def functions(app: Flask) -> list[tuple[str, str]]:
+    """Method and path of every route that demands a token."""
     guarded = [rule for rule in app.url_map.iter_rules() if rule.endpoint not in PUBLIC]
-
     assert guarded
-    for rule in guarded:
-        for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}:
-            response = client.open(rule.rule, method=method)
-            assert_error(response, 401, "token_missing")
-            assert response.headers["WWW-Authenticate"] == "Bearer"
+    return [(method, rule.rule) for rule in guarded for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}]
+
+
+def test_every_route_but_the_health_routes_demands_a_token(app: Flask) -> None:
+    for method, path in functions(app):
+        response = app.test_client().open(path, method=method)
+        assert_error(response, 401, "token_missing")
+        assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "HEAD", "TRACE"])
@@ -39,7 +46,94 @@ def test_another_method_is_refused_with_the_methods_that_are_allowed(client: Fla
     assert response.status_code == 405
     assert response.headers["Allow"] == "OPTIONS, POST"
     if method != "HEAD":
-        assert_error(response, 405, "method_not_allowed")
+        body = assert_error(response, 405, "method_not_allowed")
+        assert body["error"] == "This method is not allowed here. Use POST."
+
+
+def test_what_can_be_read_is_refused_to_other_methods_with_the_one_to_use(client: FlaskClient) -> None:
+    for path in (STATUS, LIST, "/healthz"):
+        response = client.post(path)
+        assert assert_error(response, 405, "method_not_allowed")["error"].endswith(" Use GET.")
+        assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize("name", ["dateFrom", "job-id", "", "limit ", "ключ", "a\u0000b"])
+def test_an_unknown_query_parameter_is_refused_by_name_by_every_function(
+    app: Flask, bearer: dict[str, str], sql: Sql, name: str
+) -> None:
+    for method, path in functions(app):
+        response = app.test_client().open(path, method=method, headers=bearer, query_string={name: "1"})
+        assert_error(response, 400, "invalid_fields", fields=[name])
+    assert jobs_of(sql) == []
+
+
+@pytest.mark.parametrize(("path", "query"), [(STATUS, "job_id"), (LIST, "limit"), (LIST, "before")])
+def test_a_parameter_that_is_given_twice_is_refused_by_name(
+    client: FlaskClient, bearer: dict[str, str], path: str, query: str
+) -> None:
+    response = client.get(f"{path}?{query}=1&{query}=1", headers=bearer)
+    assert_error(response, 400, "invalid_fields", fields=[query])
+
+
+def test_the_region_that_supabase_js_adds_to_the_address_is_passed_over(
+    app: Flask, bearer: dict[str, str], sql: Sql
+) -> None:
+    region = "forceFunctionRegion=eu-west-1"
+    assert app.test_client().post(f"{START}?{region}", headers=bearer).status_code == 200
+    [job] = jobs_of(sql)
+    status = app.test_client().get(f"{STATUS}?job_id={job['id']}&{region}", headers=bearer)
+    assert status.status_code == 200
+
+
+def test_what_is_read_about_an_agency_is_kept_by_no_shared_cache_and_never_without_asking(
+    make_app: Callable[..., Flask], bearer: dict[str, str], sql: Sql
+) -> None:
+    client = make_app().test_client()
+    for path in (STATUS, LIST):
+        known = {"If-None-Match": client.get(path, headers=bearer).headers.get("ETag", "")}
+        for method, headers, query, status in (
+            ("GET", bearer, "", 200),
+            ("HEAD", bearer, "", 200),
+            ("GET", {**bearer, **known}, "", 304 if path == STATUS else 200),
+            ("GET", {}, "", 401),
+            ("GET", bearer, "?unknown=1", 400),
+        ):
+            response = client.open(path + query, method=method, headers=headers)
+            assert response.status_code == status
+            assert response.headers.getlist("Cache-Control") == ["private, no-cache"]
+            assert response.headers.getlist("Vary") == ["Authorization"]
+    assert "Cache-Control" not in client.post(START, headers=bearer).headers
+    assert "Cache-Control" not in client.get("/healthz").headers
+
+
+def test_it_varies_with_the_origin_too_where_origins_are_listed(
+    make_app: Callable[..., Flask], bearer: dict[str, str]
+) -> None:
+    client = make_app(cors_allowed_origins=f"{DASHBOARD}, http://localhost:3000").test_client()
+    for origin in (DASHBOARD, "https://evil.example"):
+        response = client.get(STATUS, headers={**bearer, "Origin": origin})
+        assert sorted(response.vary) == ["Authorization", "Origin"]
+        assert len(response.headers.getlist("Vary")) == 1
+
+
+def test_head_answers_as_get_without_the_body(client: FlaskClient, bearer: dict[str, str]) -> None:
+    for path in (STATUS, LIST, "/healthz", "/readyz", "/openapi.json"):
+        get, head = (client.open(path, method=method, headers=bearer) for method in ("GET", "HEAD"))
+        assert (head.status_code, head.data) == (200, b"")
+        for name in ("Content-Type", "Content-Length", "ETag", "Access-Control-Allow-Origin"):
+            assert head.headers.get(name) == get.headers.get(name)
+    assert client.head(STATUS).status_code == 401
+
+
+def test_nginx_says_of_its_own_what_the_service_says() -> None:
+    template = (ROOT / "deploy/nginx/default.conf.template").read_text()
+    for said in (http.ALLOWED_METHODS, http.ALLOWED_HEADERS, http.EXPOSED_HEADERS):
+        assert f'default "{said}";' in template
+    for code in ("NOT_FOUND", "BODY_TOO_LARGE", "INTERNAL_ERROR"):
+        assert f'"error":"{ErrorCode[code].text}","code":"{ErrorCode[code].value}"' in template
+    for text in (ErrorCode.BAD_REQUEST.text, *http.TOO_LARGE.values()):
+        assert f'"{text}";' in template
+    assert f'"error":"{ErrorCode.METHOD_NOT_ALLOWED.text} Use $method_to_use."' in template
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", f"{START}/", f"/{START}", "/functions/v1/", "/%ff", "/%00"])
@@ -95,7 +189,7 @@ def test_a_preflight_is_answered_without_a_token(client: FlaskClient) -> None:
     headers = response.headers["Access-Control-Allow-Headers"].split(", ")
     assert headers == [
         *("authorization", "x-client-info", "apikey", "content-type", "x-region", "x-retry-count"),
-        *("traceparent", "tracestate", "baggage", "x-request-id"),
+        *("traceparent", "tracestate", "baggage", "x-request-id", "if-none-match"),
     ]
 
 
@@ -108,7 +202,7 @@ def test_every_response_carries_cors_headers_that_a_browser_can_use(
     response = client.open(path, method=method, headers={"Origin": DASHBOARD})
 
     assert response.headers.getlist("Access-Control-Allow-Origin") == ["*"]
-    assert response.headers["Access-Control-Expose-Headers"] == "x-request-id, retry-after"
+    assert response.headers["Access-Control-Expose-Headers"] == "x-request-id, retry-after, etag, allow"
 
 
 @pytest.mark.parametrize(
@@ -202,6 +296,7 @@ def test_errors_raised_by_flask_and_werkzeug_have_the_same_shape(
 
     assert response.json is not None
     assert (response.status_code, response.json["code"]) == (status, code)
+    assert ("fields" in response.json) == (status == 400)
     assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 

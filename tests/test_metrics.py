@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import Sql
+from tests.conftest import Sql, login_url, url_with
 from tests.test_wsgi import Serve, children, serve
 
 __all__ = ["serve"]  # a fixture
@@ -53,6 +53,18 @@ def test_without_a_database_the_rest_is_still_told(make_app: Callable[..., Flask
 
     assert response.status_code == 200
     assert samples(response.text)["historical_sync_database_up", ()] == 0
+
+
+def test_a_lock_on_the_jobs_hides_the_figures_and_is_no_outage(
+    make_app: Callable[..., Flask], database_url: str, sql: Sql
+) -> None:
+    url = url_with(login_url(database_url, "historical_sync_service"), statement_timeout="500ms")
+    with sql.transaction():
+        sql.execute("lock table public.historical_sync_jobs in access exclusive mode")
+        told = samples(make_app(database_url=url).test_client().get("/metrics").text)
+
+    assert told["historical_sync_database_up", ()] == 1
+    assert not any(name == "historical_sync_jobs" for name, _ in told)
 
 
 def test_both_addresses_of_a_route_are_one_and_unknown_paths_are_another(client: FlaskClient) -> None:

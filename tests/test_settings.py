@@ -58,7 +58,8 @@ def test_every_fault_is_reported_at_once_and_no_value(environment: pytest.Monkey
         "LOG_LEVEL": "hunter8",
         "CREDENTIALS_KEY": "hunter9",
         "PROCESSOR_DATABASE_URL": "postgresql://hunter10@db:99999/app",
-        "WEB_THREADS": "0",
+        "WEB_WORKERS": "0",
+        "HOST": "hunter11/24",
         "PORT": "65536",
         "ULTRAVOX_API_URL": "https://x:port",
     }

@@ -372,6 +372,26 @@ def test_a_job_that_ends_between_the_two_statements_of_a_conflict_is_no_longer_i
     assert sorted(job["status"] for job in jobs_of(sql)) == ["completed", "pending"]
 
 
+def test_after_two_slow_statements_there_is_no_second_try_that_a_proxy_would_not_wait_for(
+    client: FlaskClient, bearer: dict[str, str], sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from service import jobs
+
+    client.post(PATH, headers=bearer)
+    monkeypatch.setattr(jobs, "active", lambda *_: None)
+    monkeypatch.setattr(jobs, "AGAIN_WITHIN_SECONDS", 0)
+    start, tries = jobs.start, []
+
+    def counted(*arguments: Any) -> Any:
+        tries.append(arguments)
+        return start(*arguments)
+
+    monkeypatch.setattr(jobs, "start", counted)
+
+    body = assert_error(client.post(PATH, headers=bearer), 409, "sync_already_active")
+    assert (body["job"], len(tries), len(jobs_of(sql))) == (None, 1, 1)
+
+
 class TestOldFunction:
     """A database can bring its own create_historical_sync_job()."""
 
@@ -402,17 +422,13 @@ class TestOldFunction:
             "raise exception 'no' using detail = 'it already exists';",
             "raise unique_violation using message = 'already exists', constraint = 'calls_pkey';",
             "perform 1 / 0;",
-            "perform pg_sleep(20);",
             "raise exception 'secret of the database' using errcode = '22P02';",
         ],
     )
     def test_any_other_failure_is_a_500_that_shows_nothing(
-        self, make_app: Callable[..., Flask], bearer: dict[str, str], sql: Sql, body: str
+        self, client: FlaskClient, bearer: dict[str, str], sql: Sql, body: str
     ) -> None:
         self.replace_function(sql, body)
-        database = sql.info.dbname  # of this test alone: roles are shared by the whole server
-        sql.execute(f"alter role historical_sync_service in database {database} set statement_timeout = '500ms'")
-        client = make_app().test_client()
 
         response = client.post(PATH, headers=bearer)
 

@@ -50,7 +50,8 @@ def run_gunicorn(log: Path, **environment: str) -> Iterator[Server]:
             text=True,
         )
         try:
-            wait_for(f"http://127.0.0.1:{port}/healthz")
+            host = environment.get("HOST", "127.0.0.1").replace("0.0.0.0", "127.0.0.1").replace("::", "127.0.0.1")
+            wait_for(f"http://{host}:{port}/healthz")
             yield Server(process, port)
         finally:
             process.kill()

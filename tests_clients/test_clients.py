@@ -94,11 +94,13 @@ def test_the_token_may_be_set_as_a_header_or_by_the_session(
 
 
 def test_the_headers_that_clients_add_pass(call: Call) -> None:
-    sent = ("x-retry-count", "traceparent", "tracestate", "baggage")
+    sent = ("x-retry-count", "traceparent", "tracestate", "baggage", "if-none-match")
     outcome = call(START, region="us-east-1", headers={**dict.fromkeys(sent, "1"), "x-request-id": "from-the-page"})
 
     answer(outcome)
     assert outcome.headers["x-request-id"] == "from-the-page"
+    # supabase-js puts the region into the address too, where nothing else may be that is not known.
+    assert answer(call(STATUS, method="GET", region="us-east-1"))["active"] is True
 
 
 class TestErrors:
@@ -117,6 +119,9 @@ class TestErrors:
             (f"{STATUS}?job_id=1", get, "job_id"),
             (f"{LIST}?limit=101", get, "limit"),
             (f"{LIST}?before=1", get, "before"),
+            (f"{STATUS}?jobId=1", get, "jobId"),
+            (f"{LIST}?limit=1&limit=2", get, "limit"),
+            (f"{START}?date_from=2026-01-01", {}, "date_from"),
             (CANCEL, {}, "job_id"),
             (RESUME, {"body": {"job_id": "1"}}, "job_id"),
         ):
@@ -263,11 +268,15 @@ class TestBrowser:
             ("POST", START, 409),
         ]
 
-    def test_a_page_may_read_the_exposed_headers_and_no_others(self, browser: SupabaseJs, app_server: Server) -> None:
+    def test_a_page_may_read_the_exposed_headers_and_no_others(
+        self, browser: SupabaseJs, app_server: Server, token: str
+    ) -> None:
         outcome = browser.invoke(app_server.url, "nonsense", START)
 
         assert "x-request-id" in outcome.headers
         assert "www-authenticate" not in outcome.headers
+        assert browser.invoke(app_server.url, token, STATUS, method="GET").headers["etag"]
+        assert browser.invoke(app_server.url, token, STATUS).headers["allow"] == "GET, HEAD, OPTIONS"
 
     def test_polling_a_status_that_has_not_changed_costs_a_304_that_the_page_does_not_see(
         self, browser: SupabaseJs, app_server: Server, token: str, sql: Sql, tmp_path: Path

@@ -227,7 +227,7 @@ def assert_nginx_error(answer: Answer, status: int, code: str) -> None:
 
 def assert_headers_for_a_browser(answer: Answer) -> None:
     assert answer.headers.getlist("Access-Control-Allow-Origin") == ["*"]
-    assert answer.headers.getlist("Access-Control-Expose-Headers") == ["x-request-id, retry-after"]
+    assert answer.headers.getlist("Access-Control-Expose-Headers") == ["x-request-id, retry-after, etag, allow"]
     assert len(answer.headers.getlist("X-Request-ID")) == 1
     assert answer.headers.getlist("X-Content-Type-Options") == ["nosniff"]
 
@@ -310,6 +310,20 @@ def test_a_malformed_request_is_refused_in_json(stack: Stack, sent: bytes, statu
     assert b"\r\nAccess-Control-Allow-Origin: *" in head
     assert json.loads(body)["code"] == "bad_request"
     assert json.loads(body)["fields"] == {}
+
+
+def test_what_gunicorn_refuses_passes_nginx_in_json(stack: Stack) -> None:
+    answer = stack.request("GET", "/healthz", headers={f"x-{number}": "x" for number in range(101)})
+    assert_nginx_error(answer, 431, "bad_request")
+    assert answer.body["fields"] == {}
+
+
+def test_a_method_that_nginx_refuses_itself_is_told_which_to_use(stack: Stack) -> None:
+    for path, usable, allowed in ((START, "POST", "OPTIONS, POST"), (STATUS, "GET", "GET, HEAD, OPTIONS")):
+        answer = stack.request("TRACE", path)
+        assert_nginx_error(answer, 405, "method_not_allowed")
+        assert answer.body["error"].endswith(f" Use {usable}.")
+        assert answer.headers["Allow"] == allowed
 
 
 def test_too_many_starts_of_one_client_are_refused_in_json_and_its_polls_are_not(stack: Stack) -> None:
