@@ -94,6 +94,13 @@ def test_a_second_run_has_nothing_to_apply(empty_url: str) -> None:
     assert migrate(empty_url) == []
 
 
+@pytest.mark.parametrize("table", ["users", "agencies", "historical_sync_jobs", "calls"])
+def test_a_second_run_waits_for_nobody_who_reads(own_database_url: str, table: str) -> None:
+    with connect(own_database_url) as conn, conn.transaction():
+        conn.execute(f"select from public.{table}")
+        assert migrate(own_database_url) == []
+
+
 def test_each_migration_can_be_repeated_after_a_kill_between_it_and_its_mark(empty_url: str) -> None:
     migrate(empty_url)
     with connect(empty_url) as conn:
@@ -127,13 +134,13 @@ def test_row_level_security_is_on(sql: Sql, table: str) -> None:
     assert row["relrowsecurity"]
 
 
-def test_the_functions_are_closed_to_the_api_roles_and_have_no_search_path(empty_url: str) -> None:
+def test_the_functions_are_closed_to_the_api_roles(empty_url: str) -> None:
     with connect(empty_url) as conn:
         conn.execute(SUPABASE)
         migrate(empty_url)
         functions = conn.execute(
             """
-            select oid::regprocedure::text as name, prosecdef, proconfig,
+            select oid::regprocedure::text as name,
                 has_function_privilege('anon', oid, 'execute') as anon,
                 has_function_privilege('authenticated', oid, 'execute') as authenticated
             from pg_proc
@@ -145,8 +152,6 @@ def test_the_functions_are_closed_to_the_api_roles_and_have_no_search_path(empty
     for function in functions:
         assert not function["anon"], function
         assert not function["authenticated"], function
-        if function["prosecdef"]:
-            assert function["proconfig"] == ["search_path=pg_catalog, pg_temp"], function
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
-from psycopg import errors
 
 from service import preflight
 from service.localstack import embedded_postgres
@@ -14,17 +13,7 @@ from service.settings import Settings
 from tests.catalog import connect, facts
 from tests.conftest import FAST, ROLE_PASSWORD, add_agency, login_url, make_conninfo_url
 from tests.importing import calls, importing
-from tests.projects import AGENCY, SUPABASE
-
-# Supabase's own: its owner reads it by a grant and past row-level security.
-AUTH = """
-    create schema auth;
-    create table auth.users (id uuid primary key, banned_until timestamptz, deleted_at timestamptz);
-    create table auth.sessions (id uuid primary key, user_id uuid);
-    alter table auth.users enable row level security;
-    alter table auth.sessions enable row level security;
-    insert into auth.users (id) values ('00000000-0000-4000-8000-00000000000b');
-"""
+from tests.projects import AGENCY, AUTH, SUPABASE
 
 
 class Cluster:
@@ -228,12 +217,3 @@ def test_a_database_that_is_read_only_is_refused(create_database: Callable[..., 
     with connect(url) as conn:
         conn.execute(f"alter database {name} set default_transaction_read_only = on")
     assert "the database is read-only" in refusal(url)
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_our_roles_may_create_nothing_that_others_can_find(own_database_url: str, role: str) -> None:
-    """Temporary objects they may create, as everybody: what that must not lead to is tested in test_sql_security."""
-    with connect(login_url(own_database_url, role)) as conn:
-        for statement in ("create schema mine", "create table public.mine ()", "create table historical_sync.mine ()"):
-            with pytest.raises(errors.InsufficientPrivilege):
-                conn.execute(statement)
