@@ -66,3 +66,25 @@ AUTH = """
     alter table auth.sessions enable row level security;
     insert into auth.users (id) values ('00000000-0000-4000-8000-00000000000b');
 """
+
+# Jobs in an ORIGINAL table that no update can be made of once the checks are there, and finished ones like them.
+IMPOSSIBLE_JOBS = """
+    insert into public.agencies (id, name)
+    select ('00000000-0000-4000-8000-0000000000c' || number)::uuid, 'Agency ' || number
+    from generate_series(1, 5) as number;
+    insert into public.historical_sync_jobs (id, agency_id, date_from, date_to, status, processed_calls, completed_at)
+    select ('00000000-0000-4000-8000-0000000000d' || number)::uuid,
+        ('00000000-0000-4000-8000-0000000000c' || least(number, 5))::uuid,
+        date_from::timestamptz, date_to::timestamptz, status::public.sync_job_status, processed_calls, null
+    from (
+        values
+            (1, null, '2026-03-02', 'pending', -1),
+            (2, '2026-03-02', '2026-03-01', 'in_progress', 3),
+            (3, null, 'infinity', 'pending', 0),
+            (4, '0044-03-15 BC', '2026-03-01', 'in_progress', 0),
+            (5, null, '2026-03-02', 'pending', 0),
+            (6, null, '2026-03-02', 'failed', -1),
+            (7, '2026-03-02', '2026-03-01', 'completed', 3),
+            (8, '-infinity', 'infinity', 'cancelled', 0)
+    ) as jobs (number, date_from, date_to, status, processed_calls);
+"""

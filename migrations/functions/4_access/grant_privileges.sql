@@ -40,13 +40,15 @@ $$;
 revoke all on schema historical_sync from public;
 grant usage on schema historical_sync to historical_sync_service, historical_sync_processor;
 
--- PUBLIC has it nearly everywhere, and only the schema's owner may grant it.
+-- Only the schema's owner may grant it. Another one need not where PUBLIC has it, as it does nearly everywhere.
 do $$
 declare
     v_role text;
 begin
     foreach v_role in array array['historical_sync_service', 'historical_sync_processor'] loop
-        if not has_schema_privilege(v_role, 'public', 'usage') then
+        if has_schema_privilege('public', 'usage with grant option')
+            or not has_schema_privilege(v_role, 'public', 'usage')
+        then
             execute 'grant usage on schema public to ' || v_role;
         end if;
     end loop;
