@@ -37,7 +37,7 @@ ADVISORY_LOCK = 7_469_034_002
 WAIT_FOR_ANOTHER = "10min"
 # Better a failed migration than a queue of the dashboard's queries behind one that waits for a lock. What has its
 # locks may take its time, whatever limit the role has.
-LIMITS = "set lock_timeout = '5s'; set statement_timeout = 0"
+WAIT_FOR_TABLES = "5s"
 
 # What to do, by SQLSTATE, where the server gives no hint itself.
 ADVICE = {
@@ -73,10 +73,15 @@ def _wait_for_turn(conn: Connection[Any]) -> None:
     with _telling("another migration does not end"):
         # Names mean what they say, whatever else somebody has put into a schema that is searched by default.
         conn.execute("set search_path = pg_catalog, pg_temp")
-        conn.execute("select set_config('lock_timeout', %s, false)", [WAIT_FOR_ANOTHER])
+        _limit_waits(conn, WAIT_FOR_ANOTHER)
         # yoyo's own lock is a row, which a killed process leaves behind; this one ends with its connection.
         conn.execute("select pg_advisory_lock(%s)", [ADVISORY_LOCK])
-        conn.execute(LIMITS)
+        _limit_waits(conn, WAIT_FOR_TABLES)
+
+
+def _limit_waits(conn: Connection[Any], wait: str) -> None:
+    conn.execute("set statement_timeout = 0")
+    conn.execute("select set_config('lock_timeout', %s, false)", [wait])
 
 
 def _require_no_obstacle(conn: Connection[Any]) -> None:
@@ -122,7 +127,7 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo is not t
 
     def init_connection(self, connection: Connection[Any]) -> None:
         super().init_connection(connection)
-        connection.execute(LIMITS)
+        _limit_waits(connection, WAIT_FOR_TABLES)
 
     def get_log_data(self, migration: Any = None, operation: str = "apply") -> dict[str, Any]:
         # yoyo asks for the system's name of the user, and in a container there may be none.

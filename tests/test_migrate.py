@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from psycopg import errors
 
-from service.migrate import MIGRATIONS, migrate
+import service.migrate
+from service.migrate import MIGRATIONS, MigrationError, migrate
 from tests.catalog import connect
 from tests.conftest import Sql
 from tests.projects import OLD_FUNCTION, ORIGINAL, SUPABASE
@@ -160,6 +161,10 @@ def test_the_functions_are_closed_to_the_api_roles(empty_url: str) -> None:
         ("sync_jobs_counts_positive", {"processed_calls": -1}),
         ("sync_jobs_counts_positive", {"total_calls": -1}),
         ("sync_jobs_date_range", {"date_from": "2026-01-02", "date_to": "2026-01-02"}),
+        ("sync_jobs_dates_representable", {"date_to": "infinity"}),
+        ("sync_jobs_dates_representable", {"date_from": "-infinity"}),
+        ("sync_jobs_dates_representable", {"date_from": "0001-12-31 23:59:59.999999 BC"}),
+        ("sync_jobs_dates_representable", {"date_to": "10000-01-01"}),
         ("sync_jobs_attempt_counted", {"attempt": -1}),
         ("sync_jobs_lease_only_in_progress", {"lease_expires_at": "2026-01-01"}),
         ("sync_jobs_next_attempt_only_pending", {"status": "failed", "next_attempt_at": "2026-01-01"}),
@@ -180,20 +185,103 @@ def test_the_database_refuses_an_impossible_job(
     assert raised.value.diag.constraint_name == constraint
 
 
-def test_a_missing_url_and_a_database_that_is_away_are_said_in_one_line() -> None:
-    for environment, message in (
+def test_the_outermost_dates_make_a_job(sql: Sql, agency_id: object) -> None:
+    sql.execute(
+        "insert into public.historical_sync_jobs (agency_id, date_from, date_to)"
+        " values (%s, '0001-01-01 00:00:00+00', '9999-12-31 23:59:59.999999+00')",
+        [agency_id],
+    )
+
+
+def run_migrate(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "service.migrate"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
         ({}, "DATABASE_URL is missing"),
-        ({"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x"}, "migration failed"),
-    ):
-        result = subprocess.run(
-            [sys.executable, "-m", "service.migrate"],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 1
-        assert message in result.stderr
-        assert "Traceback" not in result.stderr
-        assert "hunter2" not in result.stderr
+        ({"DATABASE_URL": "mysql://u:hunter2@127.0.0.1/x"}, "DATABASE_URL is not a postgresql:// URL"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x"}, "migration failed: cannot connect: "),
+    ],
+)
+def test_what_keeps_it_from_a_database_is_said_in_one_line(environment: dict[str, str], told: str) -> None:
+    result = run_migrate(**environment)
+    assert (result.returncode, result.stdout) == (1, "")
+    [line] = result.stderr.splitlines()
+    assert line.startswith(told)
+    assert "hunter2" not in line
+
+
+def test_a_refusal_is_one_line_and_exit_status_1(empty_url: str) -> None:
+    with connect(empty_url) as conn:
+        conn.execute("create view public.calls as select 1")
+    result = run_migrate(DATABASE_URL=empty_url)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "migration failed: nothing was changed: public.calls is a view and must be an ordinary table:"
+        " rename it and migrate again\n"
+    )
+
+
+def test_a_fault_in_a_file_names_it_and_keeps_what_was_applied_before(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "20990101000000_good.sql").write_text("create table historical_sync.good (id int);")
+    (tmp_path / "20990101000001_bad.sql").write_text("insert into historical_sync.good values ('bad');")
+    monkeypatch.setattr(service.migrate, "MIGRATIONS", tmp_path)
+    with pytest.raises(MigrationError) as raised:
+        migrate(empty_url)
+    assert str(raised.value) == (
+        'stopped at 20990101000001_bad: invalid input syntax for type integer: "bad";'
+        " what was applied before stays; mend this and migrate again"
+    )
+    with connect(empty_url) as conn:
+        applied = conn.execute("select migration_id from historical_sync._yoyo_migrations").fetchall()
+    assert applied == [{"migration_id": "20990101000000_good"}]
+
+
+def test_a_table_in_use_is_waited_for_no_longer_than_the_dashboard_can_bear(
+    own_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.migrate, "WAIT_FOR_TABLES", "50ms")
+    with connect(own_database_url) as conn, conn.transaction():
+        conn.execute("lock table historical_sync_jobs in exclusive mode")
+        with pytest.raises(MigrationError, match="end that, or wait, and migrate again"):
+            migrate(own_database_url)
+
+
+def test_another_migration_is_not_waited_for_for_ever(own_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.migrate, "WAIT_FOR_ANOTHER", "50ms")
+    with connect(own_database_url) as conn:
+        conn.execute("select pg_advisory_lock(%s)", [service.migrate.ADVISORY_LOCK])
+        with pytest.raises(MigrationError, match="another migration does not end"):
+            migrate(own_database_url)
+
+
+def test_a_container_whose_user_has_no_name_can_migrate(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert migrate(empty_url)
+
+
+def test_a_limit_of_the_owners_own_ends_no_migration(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "1_functions").mkdir()
+    for name in ("20990101000000_dated.sql", "1_functions/one.sql"):
+        (tmp_path / name).write_text("do $$ begin assert current_setting('statement_timeout') = '0'; end $$")
+    monkeypatch.setattr(service.migrate, "MIGRATIONS", tmp_path)
+    monkeypatch.setattr(service.migrate, "FUNCTIONS", tmp_path)
+    with connect(empty_url) as conn:
+        conn.execute(f"alter database {conn.info.dbname} set statement_timeout = '20s'")
+    assert migrate(empty_url) == ["20990101000000_dated"]

@@ -85,6 +85,10 @@ def refusal(url: str) -> str:
     return line
 
 
+def grant_of(sentence: str) -> str:
+    return sentence.split("`")[1]
+
+
 def test_an_owner_who_may_create_roles_needs_to_be_no_superuser(cluster: Cluster) -> None:
     assert migrate(cluster.database(cluster.owner("createrole")))
     assert cluster.setting("historical_sync_service") == ["lock_timeout=2500ms", "statement_timeout=5s"]
@@ -176,6 +180,7 @@ def test_tables_of_somebody_else_are_refused_until_their_owner_is_granted(cluste
     told = f"public.agencies, public.users belong(s) to {app} and you are {owner}: migrate as {app}, or"
     assert told in refusal(url)
 
+    assert grant_of(refusal(url)) == f"grant {app} to {owner}"
     cluster.execute(f"grant {app} to {owner}")
     assert migrate(url)
 
@@ -197,6 +202,10 @@ def test_who_may_create_nothing_here_is_told_so(cluster: Cluster) -> None:
     schema, tables = str(raised.value).splitlines()
     assert f"{other} may not create a schema here" in schema
     assert f"{other} may not create tables in public" in tables
+
+    # What it is told to ask for is enough.
+    cluster.execute(f"{grant_of(schema)}; {grant_of(tables)}", url)
+    assert migrate(login_url(url, other))
 
 
 def test_a_database_that_is_not_utf8_is_refused(create_database: Callable[..., str], postgres_url: str) -> None:
