@@ -15,15 +15,15 @@ from service.migrate import migrate
 from service.preflight import ROLES
 from tests.catalog import connect
 from tests.conftest import Sql, add_agency, add_user, login_url
-from tests.projects import AUTH
+from tests.projects import AGENCY, AUTH, OLD_FUNCTION, ORIGINAL, SUPABASE
 
 PATH = "search_path=pg_catalog, pg_temp"
 
 # Trigger functions are not security definer, but run as the owner where a function of the owner's writes the table.
 OURS = """
-    select oid::regproc::text as name, oid::regprocedure::text as signature, proconfig as settings, prosrc as source,
-        coalesce(proargnames[1:pronargs], '{}') as parameters,
-        array(select format_type(type, null) from unnest(proargtypes) as type) as types, oid
+    select oid, oid::regproc::text as name, oid::regprocedure::text as signature, prosrc as source,
+        coalesce(proconfig, '{}') as settings, coalesce(proargnames[1:pronargs], '{}') as parameters,
+        array(select format_type(type, null) from unnest(proargtypes) as type) as types
     from pg_proc
     where pronamespace = 'historical_sync'::regnamespace
         or (pronamespace = 'public'::regnamespace and proname = 'create_historical_sync_job')
@@ -46,12 +46,13 @@ def test_every_function_of_ours_looks_in_pg_catalog_before_pg_temp(sql: Sql) -> 
 
     There is no exception: one that is not security definer is called by one that is, or from a trigger.
     """
-    assert [function["signature"] for function in functions_of_ours(sql) if function["settings"] != [PATH]] == []
+    assert [function["signature"] for function in functions_of_ours(sql) if PATH not in function["settings"]] == []
 
 
 # The relations that our functions may name, and views that look like them.
 RELATIONS = """
     select relname, string_agg(format('null::%s as %I', format_type(atttypid, null), attname), ', ' order by attnum)
+        as columns
     from pg_class join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
     where relnamespace in (select oid from pg_namespace where nspname in ('public', 'historical_sync', 'auth'))
         and relkind in ('r', 'v')
@@ -264,6 +265,24 @@ def test_no_operator_in_public_gets_into_what_a_migration_creates(
     migrate(own_database_url)
     attacker.call_everything()
     assert attacker.ran_as_others() == set()
+
+
+def test_no_temporary_table_stands_in_for_one_that_a_projects_own_function_names(
+    create_database: Callable[..., str], template: str
+) -> None:
+    """Its create_historical_sync_job() may name its tables without a schema, and set no path of its own."""
+    url = create_database()
+    with connect(url) as conn:
+        conn.execute(SUPABASE + ORIGINAL + OLD_FUNCTION.replace("public.historical_sync_jobs", "historical_sync_jobs"))
+        conn.execute("truncate public.historical_sync_jobs")
+        columns = conn.execute(RELATIONS).fetchall()
+    migrate(url)
+    with connect(login_url(url, "historical_sync_service")) as service:
+        [jobs] = [row["columns"] for row in columns if row["relname"] == "historical_sync_jobs"]
+        service.execute(f"create temp table historical_sync_jobs as select {jobs}")
+        service.execute("select historical_sync.create_job(%s, null, null, null)", [AGENCY])
+    with connect(url) as conn:
+        assert conn.execute("select status from public.historical_sync_jobs").fetchall() == [{"status": "pending"}]
 
 
 @pytest.mark.parametrize("role", ROLES)

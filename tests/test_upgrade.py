@@ -20,7 +20,9 @@ TABLES = {
     "public.users": "id",
     "public.historical_sync_jobs": "id",
     "public.calls": "agency_id || '/' || ultravox_call_id",
-    "historical_sync.windows": "id",
+    # Those of other jobs are planned anew when the job is claimed.
+    "(select windows.* from historical_sync.windows join historical_sync_jobs as job on job.id = job_id"
+    " where status = 'completed')": "id",
     "historical_sync.ultravox_requests": "status",
 }
 UNWORKABLE = "This job cannot be worked on: {}. Start a new one."

@@ -1,4 +1,5 @@
 # mypy: ignore-errors
+# ruff: noqa: I001
 """Run by make_released.py in a checkout of the released version, with its modules: puts rows as it would have them."""
 
 import os
