@@ -1,5 +1,12 @@
--- Not in public: what is there, PostgREST serves.
-create schema if not exists historical_sync;
+-- Not in public: what is there, PostgREST serves. `if not exists` alone would ask for the right to create it also where
+-- it exists.
+do $$
+begin
+    if to_regnamespace('historical_sync') is null then
+        create schema historical_sync;
+    end if;
+end
+$$;
 
 do $$
 begin
@@ -38,6 +45,15 @@ end
 $$;
 
 alter table public.historical_sync_jobs
+    -- What the checks and indexes below need of an original table that lacks it.
+    add column if not exists date_from timestamptz,
+    add column if not exists total_calls integer,
+    add column if not exists processed_calls integer not null default 0,
+    add column if not exists imported_calls integer not null default 0,
+    add column if not exists skipped_calls integer not null default 0,
+    add column if not exists failed_calls integer not null default 0,
+    add column if not exists created_at timestamptz not null default now(),
+    add column if not exists completed_at timestamptz,
     add column if not exists requested_by uuid,
     -- Counts claims.
     add column if not exists attempt integer not null default 0,

@@ -36,5 +36,4 @@ alter table public.calls
     -- When the API was asked: what was asked later wins.
     add column if not exists fetched_at timestamptz not null default now();
 
-create index if not exists calls_newest_by_agency on public.calls (agency_id, created_at desc);
-create index if not exists calls_newest_by_agent on public.calls (agency_id, agent_id, created_at desc);
+-- The indexes, and what a table of the project's own lacks: 20261124000000_complete_existing_tables.sql.

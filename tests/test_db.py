@@ -1,6 +1,5 @@
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -11,10 +10,9 @@ from psycopg.rows import dict_row
 
 from service.db import Database, translate
 from service.errors import ErrorCode, ServiceError
-from service.localstack import embedded_postgres
 from service.migrate import migrate
 from service.settings import Settings
-from tests.conftest import Sql, add_agency, add_user, login_url, url_with
+from tests.conftest import Sql, add_agency, add_user, login_url, own_postgres, url_with
 from tests.http_assertions import assert_error
 from tests.statements import Statements
 from tests.tokens import Tokens
@@ -173,8 +171,8 @@ class TestRestart:
     """A server of its own, to crash."""
 
     @pytest.fixture
-    def server(self, tmp_path: Path) -> Iterator["PostgresServer"]:
-        with embedded_postgres(tmp_path / "postgres", fsync="off") as server:
+    def server(self) -> Iterator["PostgresServer"]:
+        with own_postgres(fsync="off") as server:
             yield server
 
     @pytest.fixture

@@ -6,70 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg import errors
-from psycopg.rows import dict_row
 
-from service.migrate import MIGRATIONS, migrate
+import service.migrate
+from service.migrate import MIGRATIONS, MigrationError, migrate
+from tests.catalog import connect
 from tests.conftest import Sql
+from tests.projects import OLD_FUNCTION, ORIGINAL, SUPABASE
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# What a Supabase project has before our migrations, as far as they meet it.
-SUPABASE = """
-    do $$ begin
-        create role anon nologin;
-        create role authenticated nologin;
-    exception when duplicate_object or unique_violation then null; end $$;
-    alter default privileges in schema public grant all on functions to anon, authenticated;
-    create type public.user_role as enum ('owner', 'viewer');
-    create table public.agencies (id uuid primary key default gen_random_uuid(), name text, plan text);
-    create table public.users (
-        id uuid primary key, agency_id uuid references public.agencies, role public.user_role, email text
-    );
-    alter table public.users enable row level security;
-    create policy own on public.users for select to authenticated using (true);
-    insert into public.agencies (id, name) values ('00000000-0000-4000-8000-00000000000a', 'Old');
-    insert into public.users (id, agency_id, role)
-    values ('00000000-0000-4000-8000-00000000000b', '00000000-0000-4000-8000-00000000000a', 'owner');
-"""
-ORIGINAL = """
-    create type public.sync_job_status as enum ('pending', 'in_progress', 'completed', 'failed', 'cancelled');
-    create table public.historical_sync_jobs (
-        id uuid primary key default gen_random_uuid(),
-        agency_id uuid not null references public.agencies on delete cascade,
-        date_from timestamptz, date_to timestamptz not null,
-        status public.sync_job_status not null default 'pending',
-        total_calls integer,
-        processed_calls integer not null default 0, imported_calls integer not null default 0,
-        skipped_calls integer not null default 0, failed_calls integer not null default 0,
-        cursor text, error_message text, last_error_at timestamptz, max_calls integer default 100,
-        created_at timestamptz not null default now(), started_at timestamptz, completed_at timestamptz,
-        last_activity_at timestamptz
-    );
-    create unique index idx_one_active_sync on public.historical_sync_jobs (agency_id)
-        where status in ('pending', 'in_progress');
-    insert into public.historical_sync_jobs (agency_id, date_to, status, processed_calls, completed_at)
-    values ('00000000-0000-4000-8000-00000000000a', now(), 'completed', 7, now());
-    insert into public.historical_sync_jobs (agency_id, date_to, status, completed_at)
-    values ('00000000-0000-4000-8000-00000000000a', now(), 'pending', now());
-"""
-OLD_FUNCTION = """
-    create function public.create_historical_sync_job(
-        p_agency_id uuid, p_date_from timestamptz default null, p_date_to timestamptz default now(),
-        p_max_calls integer default 100
-    ) returns uuid language plpgsql security definer as $$
-    begin
-        if exists (select from public.historical_sync_jobs
-                   where agency_id = p_agency_id and status in ('pending', 'in_progress')) then
-            raise exception 'A sync job already exists for this agency';
-        end if;
-        insert into public.historical_sync_jobs (agency_id, date_from, date_to, max_calls)
-        values (p_agency_id, p_date_from, p_date_to, p_max_calls);
-        return (select id from public.historical_sync_jobs order by created_at desc limit 1);
-    end $$;
-"""
 
 
 def columns(conn: Sql) -> set[tuple[str, str, str, str]]:
@@ -80,10 +26,6 @@ def columns(conn: Sql) -> set[tuple[str, str, str, str]]:
         """
     ).fetchall()
     return {(r["table_name"], r["column_name"], r["udt_name"], r["is_nullable"]) for r in rows}
-
-
-def connect(url: str) -> Sql:
-    return psycopg.connect(url, autocommit=True, row_factory=dict_row)
 
 
 @pytest.fixture
@@ -153,6 +95,13 @@ def test_a_second_run_has_nothing_to_apply(empty_url: str) -> None:
     assert migrate(empty_url) == []
 
 
+@pytest.mark.parametrize("table", ["users", "agencies", "historical_sync_jobs", "calls"])
+def test_a_second_run_waits_for_nobody_who_reads(own_database_url: str, table: str) -> None:
+    with connect(own_database_url) as conn, conn.transaction():
+        conn.execute(f"select from public.{table}")
+        assert migrate(own_database_url) == []
+
+
 def test_each_migration_can_be_repeated_after_a_kill_between_it_and_its_mark(empty_url: str) -> None:
     migrate(empty_url)
     with connect(empty_url) as conn:
@@ -186,13 +135,13 @@ def test_row_level_security_is_on(sql: Sql, table: str) -> None:
     assert row["relrowsecurity"]
 
 
-def test_the_functions_are_closed_to_the_api_roles_and_have_no_search_path(empty_url: str) -> None:
+def test_the_functions_are_closed_to_the_api_roles(empty_url: str) -> None:
     with connect(empty_url) as conn:
         conn.execute(SUPABASE)
         migrate(empty_url)
         functions = conn.execute(
             """
-            select oid::regprocedure::text as name, prosecdef, proconfig,
+            select oid::regprocedure::text as name,
                 has_function_privilege('anon', oid, 'execute') as anon,
                 has_function_privilege('authenticated', oid, 'execute') as authenticated
             from pg_proc
@@ -204,8 +153,6 @@ def test_the_functions_are_closed_to_the_api_roles_and_have_no_search_path(empty
     for function in functions:
         assert not function["anon"], function
         assert not function["authenticated"], function
-        if function["prosecdef"]:
-            assert function["proconfig"] == ["search_path=pg_catalog, pg_temp"], function
 
 
 @pytest.mark.parametrize(
@@ -214,6 +161,10 @@ def test_the_functions_are_closed_to_the_api_roles_and_have_no_search_path(empty
         ("sync_jobs_counts_positive", {"processed_calls": -1}),
         ("sync_jobs_counts_positive", {"total_calls": -1}),
         ("sync_jobs_date_range", {"date_from": "2026-01-02", "date_to": "2026-01-02"}),
+        ("sync_jobs_dates_representable", {"date_to": "infinity"}),
+        ("sync_jobs_dates_representable", {"date_from": "-infinity"}),
+        ("sync_jobs_dates_representable", {"date_from": "0001-12-31 23:59:59.999999 BC"}),
+        ("sync_jobs_dates_representable", {"date_to": "10000-01-01"}),
         ("sync_jobs_attempt_counted", {"attempt": -1}),
         ("sync_jobs_lease_only_in_progress", {"lease_expires_at": "2026-01-01"}),
         ("sync_jobs_next_attempt_only_pending", {"status": "failed", "next_attempt_at": "2026-01-01"}),
@@ -234,20 +185,103 @@ def test_the_database_refuses_an_impossible_job(
     assert raised.value.diag.constraint_name == constraint
 
 
-def test_a_missing_url_and_a_database_that_is_away_are_said_in_one_line() -> None:
-    for environment, message in (
+def test_the_outermost_dates_make_a_job(sql: Sql, agency_id: object) -> None:
+    sql.execute(
+        "insert into public.historical_sync_jobs (agency_id, date_from, date_to)"
+        " values (%s, '0001-01-01 00:00:00+00', '9999-12-31 23:59:59.999999+00')",
+        [agency_id],
+    )
+
+
+def run_migrate(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "service.migrate"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
         ({}, "DATABASE_URL is missing"),
-        ({"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x"}, "migration failed"),
-    ):
-        result = subprocess.run(
-            [sys.executable, "-m", "service.migrate"],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 1
-        assert message in result.stderr
-        assert "Traceback" not in result.stderr
-        assert "hunter2" not in result.stderr
+        ({"DATABASE_URL": "mysql://u:hunter2@127.0.0.1/x"}, "DATABASE_URL is not a postgresql:// URL"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x"}, "migration failed: cannot connect: "),
+    ],
+)
+def test_what_keeps_it_from_a_database_is_said_in_one_line(environment: dict[str, str], told: str) -> None:
+    result = run_migrate(**environment)
+    assert (result.returncode, result.stdout) == (1, "")
+    [line] = result.stderr.splitlines()
+    assert line.startswith(told)
+    assert "hunter2" not in line
+
+
+def test_a_refusal_is_one_line_and_exit_status_1(empty_url: str) -> None:
+    with connect(empty_url) as conn:
+        conn.execute("create view public.calls as select 1")
+    result = run_migrate(DATABASE_URL=empty_url)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "migration failed: nothing was changed: public.calls is a view and must be an ordinary table:"
+        " rename it and migrate again\n"
+    )
+
+
+def test_a_fault_in_a_file_names_it_and_keeps_what_was_applied_before(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "20990101000000_good.sql").write_text("create table historical_sync.good (id int);")
+    (tmp_path / "20990101000001_bad.sql").write_text("insert into historical_sync.good values ('bad');")
+    monkeypatch.setattr(service.migrate, "MIGRATIONS", tmp_path)
+    with pytest.raises(MigrationError) as raised:
+        migrate(empty_url)
+    assert str(raised.value) == (
+        'stopped at 20990101000001_bad: invalid input syntax for type integer: "bad";'
+        " what was applied before stays; mend this and migrate again"
+    )
+    with connect(empty_url) as conn:
+        applied = conn.execute("select migration_id from historical_sync._yoyo_migrations").fetchall()
+    assert applied == [{"migration_id": "20990101000000_good"}]
+
+
+def test_a_table_in_use_is_waited_for_no_longer_than_the_dashboard_can_bear(
+    own_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.migrate, "WAIT_FOR_TABLES", "50ms")
+    with connect(own_database_url) as conn, conn.transaction():
+        conn.execute("lock table historical_sync_jobs in exclusive mode")
+        with pytest.raises(MigrationError, match="end that, or wait, and migrate again"):
+            migrate(own_database_url)
+
+
+def test_another_migration_is_not_waited_for_for_ever(own_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.migrate, "WAIT_FOR_ANOTHER", "50ms")
+    with connect(own_database_url) as conn:
+        conn.execute("select pg_advisory_lock(%s)", [service.migrate.ADVISORY_LOCK])
+        with pytest.raises(MigrationError, match="another migration does not end"):
+            migrate(own_database_url)
+
+
+def test_a_container_whose_user_has_no_name_can_migrate(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert migrate(empty_url)
+
+
+def test_a_limit_of_the_owners_own_ends_no_migration(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "1_functions").mkdir()
+    for name in ("20990101000000_dated.sql", "1_functions/one.sql"):
+        (tmp_path / name).write_text("do $$ begin assert current_setting('statement_timeout') = '0'; end $$")
+    monkeypatch.setattr(service.migrate, "MIGRATIONS", tmp_path)
+    monkeypatch.setattr(service.migrate, "FUNCTIONS", tmp_path)
+    with connect(empty_url) as conn:
+        conn.execute(f"alter database {conn.info.dbname} set statement_timeout = '20s'")
+    assert migrate(empty_url) == ["20990101000000_dated"]

@@ -14,10 +14,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from service.localstack import embedded_postgres
 from service.migrate import migrate
 from service.standin import Faults, StandinServer
-from tests.conftest import Sql, add_agency
+from tests.conftest import Sql, add_agency, own_postgres
 from tests.processing import (
     CREDENTIALS_KEY,
     KEY,
@@ -182,8 +181,8 @@ class TestDeath:
 
 class TestCrash:
     @pytest.fixture
-    def server(self, tmp_path: Path) -> Iterator["PostgresServer"]:
-        with embedded_postgres(tmp_path / "postgres", fsync="off") as server:
+    def server(self) -> Iterator["PostgresServer"]:
+        with own_postgres(fsync="off") as server:
             yield server
 
     @pytest.fixture
