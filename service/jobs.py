@@ -83,8 +83,9 @@ def naming_the_active_job(
 ) -> T:
     """Run a change that makes a job pending; where an active job is in the way, the 409 names it.
 
-    A second statement asks for that job. If it has ended meanwhile nothing is in the way, and the change is tried
-    once more where the first two were quick.
+    A second statement asks for that job. If there is none nothing is in the way any more, and the change is tried once
+    more, or left to the caller (503) where the first two statements were slow. Where it fails again, it was another
+    unique index than that of the active jobs (500).
     """
     started = time.monotonic()
     try:
@@ -95,12 +96,14 @@ def naming_the_active_job(
             raise
         with database.connection() as conn:
             job = active(conn, principal)
-        if job is None and again and time.monotonic() - started < AGAIN_WITHIN_SECONDS:
-            return naming_the_active_job(database, principal, change, again=False)
-        if job is None:
+        if job is not None:
+            conflict.details["job"] = job.public()
+            raise
+        if not again:
             raise ServiceError(ErrorCode.INTERNAL_ERROR, reason=conflict.reason) from conflict
-        conflict.details["job"] = job.public()
-        raise
+        if time.monotonic() - started >= AGAIN_WITHIN_SECONDS:
+            raise ServiceError(ErrorCode.DATABASE_BUSY, reason=conflict.reason, retry_after=1) from conflict
+        return naming_the_active_job(database, principal, change, again=False)
 
 
 def active(conn: Conn, principal: Principal) -> Job | None:

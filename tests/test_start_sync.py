@@ -388,8 +388,8 @@ def test_after_two_slow_statements_there_is_no_second_try_that_a_proxy_would_not
 
     monkeypatch.setattr(jobs, "start", counted)
 
-    body = assert_error(client.post(PATH, headers=bearer), 409, "sync_already_active")
-    assert (body["job"], len(tries), len(jobs_of(sql))) == (None, 1, 1)
+    assert_error(client.post(PATH, headers=bearer), 503, "database_busy")
+    assert (len(tries), len(jobs_of(sql))) == (1, 1)
 
 
 class TestOldFunction:
