@@ -17,22 +17,22 @@ ROLES = ["historical_sync_service", "historical_sync_processor"]
 # What the migration alters or replaces. `create_historical_sync_job` can be the project's own: then it is closed to
 # the API's roles, which is its owner's right too.
 OWNED = """
-    select owner.rolname as owner, string_agg(things.name, ', ' order by things.name) as names
+    select rolname, array_agg(distinct name order by name)
     from (
-        select relowner, format('%I.%I', nspname, relname)
+        select relowner, case nspname when 'public' then 'public.' || relname else 'the schema historical_sync' end
         from pg_class join pg_namespace as n on n.oid = relnamespace
         where (nspname = 'public' and relname in ('agencies', 'users', 'historical_sync_jobs', 'calls'))
             or (nspname = 'historical_sync' and relkind in ('r', 'v'))
         union all
-        select proowner, format('%I.%I()', nspname, proname)
+        select proowner, case nspname when 'public' then 'public.' || proname else 'the schema historical_sync' end
         from pg_proc join pg_namespace as n on n.oid = pronamespace
         where (nspname = 'public' and proname = 'create_historical_sync_job') or nspname = 'historical_sync'
         union all
         select nspowner, 'the schema historical_sync' from pg_namespace where nspname = 'historical_sync'
     ) as things (owner, name)
-    join pg_roles as owner on owner.oid = things.owner
-    where not pg_has_role(things.owner, 'USAGE')
-    group by owner.rolname
+    join pg_roles on pg_roles.oid = owner
+    where not pg_has_role(owner, 'USAGE')
+    group by rolname
 """
 # The functions run with the rights of the role that migrates. On Supabase row-level security hides these tables from
 # everybody who may not bypass it.
@@ -86,7 +86,10 @@ def _rights(conn: Connection[Any]) -> Iterator[str]:
     yield from _missing_roles(conn, me)
     yield from _missing_privileges(conn, me)
     for owner, names in conn.execute(OWNED):
-        yield f"{names} belong(s) to {owner} and you are {me}: migrate as {owner}, or `grant {owner} to {me}` first"
+        yield (
+            f"{me} does not own {', '.join(names)}: migrate as {owner}, who does,"
+            f" or `grant {owner} to {me}` and migrate again"
+        )
     if unreadable := [name for (name,) in conn.execute(UNREADABLE)]:
         yield (
             f"{me} cannot read {' and '.join(unreadable)}, where Supabase Auth keeps whose tokens are revoked:"

@@ -1,12 +1,13 @@
 """Who may migrate: the owner of a database need not be a superuser, and two databases may have two owners."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 
 from service import preflight
-from service.migrate import MigrationError, migrate
+from service.migrate import MIGRATIONS, MigrationError, migrate
 from service.preflight import ROLES
 from service.settings import Settings
 from tests.catalog import connect, facts
@@ -94,6 +95,34 @@ def test_an_owner_who_may_create_roles_needs_to_be_no_superuser(cluster: Cluster
     assert cluster.setting("historical_sync_processor") == ["lock_timeout=15s", "statement_timeout=30s"]
 
 
+def test_three_databases_of_a_server_without_our_roles_can_migrate_at_once(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    urls = [cluster.database("postgres") for _ in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        assert all(threads.map(migrate, urls))
+    assert capsys.readouterr().err == ""
+    assert cluster.setting("historical_sync_service") == ["lock_timeout=2500ms", "statement_timeout=5s"]
+    assert cluster.setting("historical_sync_processor") == ["lock_timeout=15s", "statement_timeout=30s"]
+
+
+def test_two_migrations_that_limit_the_same_role_at_one_moment_both_succeed(cluster: Cluster) -> None:
+    cluster.execute("create role historical_sync_service; create role historical_sync_processor")
+    cluster.execute("alter role historical_sync_service set statement_timeout = '5s'")
+    statement = (MIGRATIONS / "20261124010000_limit_waits_for_locks.sql").read_bytes()
+    with connect(cluster.url) as first, connect(cluster.url) as second, ThreadPoolExecutor(1) as threads:
+        with first.transaction():
+            first.execute(statement)
+            running = threads.submit(second.execute, statement)
+            waits = "select from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
+            while first.execute(waits, [second.info.backend_pid]).fetchone() is None:
+                # What a transaction has seen of the activity it sees again, unless it is told to look.
+                first.execute("select pg_stat_clear_snapshot()")
+                assert not running.done()
+        running.result()
+    assert cluster.setting("historical_sync_service") == ["lock_timeout=2500ms", "statement_timeout=5s"]
+
+
 @pytest.mark.parametrize("attributes", ["", "createrole"])
 def test_a_second_owner_migrates_a_second_database_with_the_roles_of_the_first(
     cluster: Cluster, attributes: str, capsys: pytest.CaptureFixture[str]
@@ -176,7 +205,7 @@ def test_tables_of_somebody_else_are_refused_until_their_owner_is_granted(cluste
         f"alter table public.agencies owner to {app}; alter table public.users owner to {app}",
         url,
     )
-    told = f"public.agencies, public.users belong(s) to {app} and you are {owner}: migrate as {app}, or"
+    told = f"{owner} does not own public.agencies, public.users: migrate as {app}, who does, or"
     assert told in refusal(url)
 
     assert grant_of(refusal(url)) == f"grant {app} to {owner}"
@@ -190,7 +219,8 @@ def test_a_second_migration_by_somebody_else_is_refused(cluster: Cluster) -> Non
     migrate(url)
     cluster.execute(f"grant create on database {url.partition('?')[0].rpartition('/')[2]} to {other}")
     cluster.execute(f"grant create on schema public to {other}", url)
-    assert f"belong(s) to {owner} and you are {other}" in refusal(login_url(url, other))
+    told = refusal(login_url(url, other))
+    assert f"public.users, the schema historical_sync: migrate as {owner}, who does, or" in told
 
 
 def test_who_may_create_nothing_here_is_told_so(cluster: Cluster) -> None:
