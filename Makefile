@@ -19,10 +19,10 @@ help: ## List the targets
 	@touch $@
 
 run: .venv/.ready ## Serve the local stack on PORT (8000): Postgres, a demo agency, gunicorn
-	@$(BIN)/python -m service.localstack run
+	@$(BIN)/python -m service.local.stack run
 
 token: .venv/.ready ## Print a fresh token of the demo user
-	@$(BIN)/python -m service.localstack token
+	@$(BIN)/python -m service.local.stack token
 
 test-clients: .venv/.ready ## Call the service with supabase-js in Node and Chromium, and with curl
 	@missing=; \
@@ -31,11 +31,11 @@ test-clients: .venv/.ready ## Call the service with supabase-js in Node and Chro
 	{ command -v chromium || command -v chromium-browser || command -v google-chrome || \
 		command -v google-chrome-stable; } >/dev/null || missing="$$missing chromium"; \
 	test -z "$$missing" || { echo "make test-clients needs what is missing here:$$missing" >&2; exit 1; }
-	@cd tests_clients && npm ci --prefer-offline --no-audit --no-fund --loglevel=error
-	@$(BIN)/pytest tests_clients
+	@cd tests/clients && npm ci --prefer-offline --no-audit --no-fund --loglevel=error
+	@$(BIN)/pytest tests/clients
 
 test-stack: .venv/.ready ## Bring docker-compose.yml up and kill its parts (needs Docker; about 8 minutes)
-	@$(BIN)/pytest tests_stack
+	@$(BIN)/pytest tests/stack
 
 migrate: .venv/.ready ## Apply the migrations to DATABASE_URL
 	@$(BIN)/python -m service.migrate

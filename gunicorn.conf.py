@@ -34,7 +34,7 @@ except SettingsError as error:
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 # A greenlet for each connection: a request waits for Postgres and hardly computes, and a client may be slow for as long
 # as its deadlines allow. Two workers survive the loss of one.
-worker_class = "service.web_worker.WebWorker"
+worker_class = "service.web.worker.WebWorker"
 workers = settings.web_workers
 # Open ones at once in each, slow and idle ones included: with those to Postgres below the usual limit of 1024 files.
 worker_connections = 768

@@ -3,7 +3,7 @@
 import sys
 
 from service import create_app
-from service.db import Database
+from service.database import Database
 from service.logs import configure_logs
 from service.settings import SettingsError, load_settings
 

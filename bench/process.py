@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import urllib3
 
-from service.localstack import child, embedded_postgres, wait_until_ready
+from service.local.stack import child, embedded_postgres, wait_until_ready
 from service.migrate import migrate
 
 PORT = 8766
@@ -72,7 +72,7 @@ def main() -> None:
             f"{'calls':>7} {'latency':>8} {'windows':>8} {'seconds':>8} {'calls/s':>8}  fetching alone, one by one: 1"
         )
         for calls, latency, windows in SCENARIOS:
-            command = ["python", "-m", "service.standin", "--port", str(PORT), "--calls", str(calls)]
+            command = ["python", "-m", "service.local.standin", "--port", str(PORT), "--calls", str(calls)]
             with child(command, {"ULTRAVOX_API_KEY": KEY}) as standin:
                 origin = f"http://127.0.0.1:{PORT}/_standin"
                 wait_until_ready(f"{origin}/stats", standin)

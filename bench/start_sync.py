@@ -16,7 +16,7 @@ from uuid import uuid4
 import jwt
 import psycopg
 
-from service.localstack import embedded_postgres, gunicorn, wait_until_ready
+from service.local.stack import embedded_postgres, gunicorn, wait_until_ready
 from service.migrate import migrate
 
 PORT = 8765

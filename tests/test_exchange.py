@@ -26,7 +26,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.exchange import MIB, Answer, AnswerTooLargeError, ExchangeError, Origin
-from tests.raw_api import (
+from tests.support.paths import ROOT
+from tests.support.raw_api import (
     CHUNKED,
     CONTINUE,
     DRIPS,
@@ -39,7 +40,6 @@ from tests.raw_api import (
     pouring,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
 # The deadline where the test waits for it, and one that no test sits out.
 SHORT, LONG = 0.2, 60.0
 BODY = b'{"results": []}'

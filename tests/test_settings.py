@@ -1,13 +1,12 @@
 import re
-from pathlib import Path
 
 import pytest
 from pydantic_core import PydanticUndefined
 
 from service.errors import ErrorCode
 from service.settings import Settings, SettingsError, load_settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SECRET = "s3cret-" * 8
 VALID = {"DATABASE_URL": "postgresql://service:pa55word@db/app", "SUPABASE_JWT_SECRET": SECRET}
 

@@ -1,0 +1,156 @@
+"""What a processor does to a job under its lease, one typed function per transition.
+
+Each names the fencing token of the claim; where the lease is over the database refuses (`LeaseLostError`).
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from service.database import Conn
+from service.jobs.people import JOB_COLUMNS, Job
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job, leased. `fencing_token` tells this lease from every other one of the job."""
+
+    job_id: UUID
+    agency_id: UUID
+    fencing_token: int
+    page_size: int
+    api_key_encrypted: bytes | None = field(repr=False)
+    date_from: datetime | None
+    date_to: datetime
+    consecutive_failures: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a job's range, `[starts_at, ends_at)`; its checkpoint is the query of its next page."""
+
+    id: int
+    starts_at: datetime | None
+    ends_at: datetime
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of a page, and how far its job is. A call that was counted before is in none of the counts."""
+
+    imported: int
+    skipped: int
+    failed_call_ids: list[str]
+    processed_calls: int
+    total_calls: int | None
+
+    @property
+    def brought_calls(self) -> bool:
+        """Tell whether there was a call in it that the job had not been given before."""
+        return bool(self.imported or self.skipped or self.failed_call_ids)
+
+
+WINDOW_COLUMNS = "id, starts_at, ends_at, cursor"
+
+
+def claim(conn: Conn, lease: timedelta) -> Claim | None:
+    """Take the job that has been due the longest; `consecutive_failures` includes a lease that ran out."""
+    with conn.cursor(row_factory=class_row(Claim)) as cursor:
+        return cursor.execute("select * from historical_sync.claim_due_job(%s)", [lease]).fetchone()
+
+
+def heartbeat(conn: Conn, claim: Claim, lease: timedelta) -> None:
+    conn.execute("select historical_sync.heartbeat(%s, %s, %s)", [claim.job_id, claim.fencing_token, lease])
+
+
+def unfinished_windows(conn: Conn, claim: Claim) -> list[Window]:
+    with conn.cursor(row_factory=class_row(Window)) as cursor:
+        query = f"select {WINDOW_COLUMNS} from historical_sync.unfinished_windows(%s)"  # noqa: S608  # a constant
+        return cursor.execute(query, [claim.job_id]).fetchall()
+
+
+def cut_window(conn: Conn, claim: Claim, window_id: int) -> list[Window]:
+    """Cut a window into two that start afresh, and return both; nothing where it cannot be cut."""
+    with conn.cursor(row_factory=class_row(Window)) as cursor:
+        query = f"select {WINDOW_COLUMNS} from historical_sync.cut_window(%s, %s, %s)"  # noqa: S608  # a constant
+        return cursor.execute(query, [claim.job_id, claim.fencing_token, window_id]).fetchall()
+
+
+def restart_window(conn: Conn, claim: Claim, window_id: int) -> None:
+    """Forget a window's cursor; it starts afresh."""
+    conn.execute("select historical_sync.restart_window(%s, %s, %s)", [claim.job_id, claim.fencing_token, window_id])
+
+
+def commit_page(
+    conn: Conn,
+    claim: Claim,
+    window_id: int,
+    *,
+    calls: list[str],
+    age: timedelta,
+    next_query: str | None,
+    total: int | None,
+    lease: timedelta,
+) -> Stored:
+    """Store the calls of a page, the checkpoint, the counters and a heartbeat: one transaction, one round trip.
+
+    `age` is the time since the API was asked: the clock is the database's.
+    """
+    with conn.cursor(row_factory=class_row(Stored)) as cursor:
+        [stored] = cursor.execute(
+            "select * from historical_sync.commit_page(%s, %s, %s, %s, %b::text[], %s, %s, %s)",
+            [claim.job_id, claim.fencing_token, window_id, age, calls, next_query, total, lease],
+        ).fetchall()
+        return stored
+
+
+def forget_listed_calls(conn: Conn, claim: Claim, *, limit: int, lease: timedelta) -> bool:
+    """Forget up to `limit` of the calls that a finished job has counted; tell whether there may be more."""
+    [row] = conn.execute(
+        "select historical_sync.forget_listed_calls(%s, %s, %s, %s) as more",
+        [claim.job_id, claim.fencing_token, limit, lease],
+    )
+    return bool(row["more"])
+
+
+def complete(conn: Conn, claim: Claim) -> Job:
+    return _finish(conn, "complete_job(%s, %s)", [claim.job_id, claim.fencing_token])
+
+
+def fail(conn: Conn, claim: Claim, error: str) -> Job:
+    return _finish(conn, "fail_job(%s, %s, %s)", [claim.job_id, claim.fencing_token, error])
+
+
+def reschedule(conn: Conn, claim: Claim, error: str, *, retry_after: timedelta | None, max_failures: int) -> Job:
+    """Give the job back to be tried again later, or fail it if its retry budget is used up."""
+    return _finish(
+        conn,
+        "reschedule_job(%s, %s, %s, %s, %s)",
+        [claim.job_id, claim.fencing_token, error, retry_after, max_failures],
+    )
+
+
+def release(conn: Conn, claim: Claim) -> Job:
+    """Give the job back for the next processor to go on at once."""
+    return _finish(conn, "release_job(%s, %s)", [claim.job_id, claim.fencing_token])
+
+
+def set_ultravox_key(conn: Conn, agency_id: UUID, key_encrypted: bytes) -> bool:
+    """Store an agency's encrypted API key; False where there is no such agency."""
+    [row] = conn.execute("select historical_sync.set_ultravox_key(%s, %s) as found", [agency_id, key_encrypted])
+    return bool(row["found"])
+
+
+def count_ultravox_requests(conn: Conn, counts: dict[int, int]) -> None:
+    """Add requests by status to what all processors have counted."""
+    conn.execute("select historical_sync.count_ultravox_requests(%s)", [Jsonb(counts)])
+
+
+def _finish(conn: Conn, call: str, arguments: list[object]) -> Job:
+    with conn.cursor(row_factory=class_row(Job)) as cursor:
+        [job] = cursor.execute(f"select {JOB_COLUMNS} from historical_sync.{call}", arguments).fetchall()  # noqa: S608
+        return job

@@ -1,0 +1,3 @@
+from service.migrate import main
+
+main()

@@ -1,0 +1,112 @@
+"""Every column of the tables that a project can have before us, and how the service uses it.
+
+The dated migrations create them, or add what is missing; service.migrate.adoption compares with this list what is there
+already. A test holds it to what the migrations create.
+"""
+
+from typing import Literal, NamedTuple
+
+# How the service writes a column of its rows: always, unless there is nothing to write, or counting on the default of a
+# new row. The others it leaves alone.
+Written = Literal["", "always", "or null", "by default"]
+
+UUID = ("uuid",)
+# The same to us; a varchar with a limit is not, for it refuses the long ones.
+TEXT = ("text", "character varying")
+TIME = ("timestamp with time zone",)
+INTEGER = ("integer",)
+BIGINT = ("bigint",)
+NUMERIC = ("numeric",)
+JSONB = ("jsonb",)
+BYTES = ("bytea",)
+STATUS = ("public.sync_job_status",)
+ANY: tuple[str, ...] = ()  # only read, as text
+STATUSES = ("pending", "in_progress", "completed", "failed", "cancelled")
+
+
+class Column(NamedTuple):
+    types: tuple[str, ...]
+    written: Written = ""
+    required: bool = False  # cannot be added to a table that lacks it
+
+
+class Table(NamedTuple):
+    # The dated migration that adopts it. Where it has been applied, the table is not looked at again.
+    adopted_by: str
+    columns: dict[str, Column]
+    gets_rows: bool = False  # from us
+
+
+TABLES = {
+    "agencies": Table(
+        "20261123090100_create_agencies_and_users",
+        {
+            "id": Column(UUID, required=True),
+            "name": Column(ANY),
+            "ultravox_api_key_encrypted": Column(BYTES),
+            "created_at": Column(TIME),
+            "updated_at": Column(TIME),
+        },
+    ),
+    "users": Table(
+        "20261123090100_create_agencies_and_users",
+        {"id": Column(UUID, required=True), "agency_id": Column(UUID), "role": Column(ANY)},
+    ),
+    "historical_sync_jobs": Table(
+        "20261123090200_create_historical_sync_jobs",
+        {
+            "id": Column(UUID, "by default", required=True),
+            "agency_id": Column(UUID, "always", required=True),
+            "date_from": Column(TIME, "or null"),
+            "date_to": Column(TIME, "always", required=True),
+            "status": Column(STATUS, "by default", required=True),
+            "total_calls": Column(INTEGER, "or null"),
+            "processed_calls": Column(INTEGER, "by default"),
+            "imported_calls": Column(INTEGER, "by default"),
+            "skipped_calls": Column(INTEGER, "by default"),
+            "failed_calls": Column(INTEGER, "by default"),
+            "cursor": Column(TEXT),
+            "error_message": Column(TEXT, "or null"),
+            "last_error_at": Column(TIME, "or null"),
+            "max_calls": Column(INTEGER),
+            "created_at": Column(TIME, "by default"),
+            "started_at": Column(TIME, "or null"),
+            "completed_at": Column(TIME, "or null"),
+            "last_activity_at": Column(TIME, "or null"),
+            "requested_by": Column(UUID, "or null"),
+            "attempt": Column(INTEGER, "by default"),
+            "next_attempt_at": Column(TIME, "or null"),
+            "fencing_token": Column(BIGINT, "by default"),
+            "lease_expires_at": Column(TIME, "or null"),
+            "consecutive_failures": Column(INTEGER, "by default"),
+            "attempt_started_at": Column(TIME, "or null"),
+            "attempt_processed_calls": Column(INTEGER, "by default"),
+        },
+        gets_rows=True,
+    ),
+    "calls": Table(
+        "20261124000000_complete_existing_tables",
+        {
+            "agency_id": Column(UUID, "always"),
+            "ultravox_call_id": Column(TEXT, "always"),
+            "source": Column(TEXT, "always"),
+            "agent_id": Column(TEXT, "or null"),
+            "created_at": Column(TIME, "always"),
+            "joined_at": Column(TIME, "or null"),
+            "ended_at": Column(TIME, "or null"),
+            "duration_seconds": Column(NUMERIC),
+            "end_reason": Column(TEXT, "or null"),
+            "billing_status": Column(TEXT, "or null"),
+            "billed_seconds": Column(NUMERIC, "or null"),
+            "medium": Column(TEXT, "or null"),
+            "short_summary": Column(TEXT, "or null"),
+            "summary": Column(TEXT, "or null"),
+            "metadata": Column(JSONB, "always"),
+            "data": Column(JSONB, "always"),
+            "imported_at": Column(TIME),
+            "updated_at": Column(TIME),
+            "fetched_at": Column(TIME, "always"),
+        },
+        gets_rows=True,
+    ),
+}

@@ -1,0 +1,172 @@
+"""The client of the Ultravox API: pages of calls, and which failures are worth another try.
+
+The key goes to the configured origin and nowhere else: redirects are not followed, and of a page's `next` only the
+query is used.
+"""
+
+import math
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlencode
+
+import structlog
+from pydantic import SecretStr
+
+from service.exchange import MIB, Answer, AnswerTooLargeError, ExchangeError, Origin
+from service.processor.page import NotAPageError, Page, UnfollowableNextError, parse_page
+
+CALLS = "/api/calls"
+RETRYABLE_STATUSES = {408, 425, 429}
+# How APIs refuse a cursor that they have forgotten; Ultravox says 404, as far as is known.
+STALE_CURSOR_STATUSES = {400, 404, 410, 422}
+# Unpacked. Several windows page at once and each copy counts; a page of real calls stays far below.
+LARGEST_ANSWER = 32 * MIB
+LONGEST_RETRY_AFTER = 86400.0
+
+log = structlog.get_logger(__name__)
+
+
+class UltravoxError(Exception):
+    """The API did not give a page; the message is fit for an operator of the agency."""
+
+
+class RetryableError(UltravoxError):
+    """Worth another try; not before `retry_after` seconds where the API said so."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StaleCursorError(UltravoxError):
+    """The API has forgotten the cursor."""
+
+
+class Pace:
+    """Spaces the requests of one API key, over all its threads in this process."""
+
+    def __init__(self, requests_per_second: float) -> None:
+        self._interval = 1 / requests_per_second
+        self._next_at = 0.0
+        self._paused_until = 0.0
+        self._lock = threading.Lock()
+
+    def reserve(self) -> float:
+        """Take the next free slot and return how many seconds it is away."""
+        with self._lock:
+            now = time.monotonic()
+            slot = max(now, self._next_at)
+            self._next_at = slot + self._interval
+            return slot - now
+
+    def pause(self, seconds: float) -> None:
+        """Put the next slot off: the API has asked for it."""
+        with self._lock:
+            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+            self._next_at = max(self._next_at, self._paused_until)
+
+    def paused(self) -> float:
+        """Return how many seconds of a pause are left."""
+        return max(0.0, self._paused_until - time.monotonic())
+
+
+class UltravoxClient:
+    """Fetches pages of calls. Thread-safe; keeps its connections."""
+
+    def __init__(self, url: str, *, timeout: float, connections: int) -> None:
+        """Give a whole answer `timeout` seconds, and keep so many idle connections."""
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._counts: Counter[int] = Counter()
+        self._origin = Origin(url, largest=LARGEST_ANSWER, connections=connections)
+
+    def take_counts(self) -> Counter[int]:
+        """Return the requests by status since the last call; 0 stands for no answer."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        return counts
+
+    def _count(self, status: int) -> None:
+        with self._lock:
+            self._counts[status] += 1
+
+    def page(self, api_key: SecretStr, query: str) -> Page:
+        """Fetch one page.
+
+        Raises RetryableError, StaleCursorError, or UltravoxError for what no retry will mend.
+        """
+        key = api_key.get_secret_value()
+        if not (key.isascii() and key.isprintable()):
+            raise UltravoxError("The agency's API key has characters that no key has. Set a valid key and resume.")
+        asked_at = time.monotonic()
+        return _page(self._fetch(query, key), asked_at)
+
+    def _fetch(self, query: str, key: str) -> bytearray:
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "X-API-Key": key}
+        try:
+            answer = self._origin.get(f"{CALLS}?{query}", headers, seconds=self._timeout)
+        except ExchangeError as error:
+            self._count(0)
+            log.warning("ultravox_exchange_failed", cause=error.cause)
+            raise RetryableError(_sentence(error)) from None
+        self._count(answer.status)
+        if answer.status != 200:
+            raise _failure(answer, has_cursor="cursor=" in query)
+        return answer.body
+
+
+def first_query(starts_at: datetime | None, ends_at: datetime, page_size: int) -> str:
+    """Return the query for the newest page of a window. The API's bounds are both inclusive."""
+    query = {"sort": "-created", "pageSize": str(page_size), "toDate": _stamp(ends_at)}
+    if starts_at is not None:
+        query["fromDate"] = _stamp(starts_at)
+    return urlencode(query)
+
+
+def _page(data: bytearray, asked_at: float) -> Page:
+    try:
+        return parse_page(data, asked_at)
+    except UnfollowableNextError:
+        raise UltravoxError("Ultravox named a next page that cannot be followed") from None
+    except NotAPageError as error:
+        raise RetryableError(f"Ultravox answered with something that is no page of calls ({error})") from None
+
+
+def _sentence(error: ExchangeError) -> str:
+    if isinstance(error, AnswerTooLargeError):
+        return f"Ultravox' answer is {error}"
+    return f"Ultravox cannot be reached: {error}"
+
+
+def _failure(answer: Answer, *, has_cursor: bool) -> UltravoxError:
+    status = answer.status
+    if status in (401, 403):
+        return UltravoxError(f"Ultravox rejected the agency's API key ({status}). Set a valid key and resume.")
+    if status in STALE_CURSOR_STATUSES and has_cursor:
+        return StaleCursorError("Ultravox has forgotten the cursor")
+    if status in RETRYABLE_STATUSES or status >= 500:
+        return RetryableError(f"Ultravox answered {status}", _retry_after(answer.headers.get("Retry-After")))
+    return UltravoxError(f"Ultravox refused the request ({status})")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds of a Retry-After header, which is a number or an HTTP date (RFC 9110, section 10.2.3)."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except (ValueError, OverflowError):
+            return None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
+
+
+def _stamp(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

