@@ -84,7 +84,7 @@ def refusal(url: str) -> str:
     return line
 
 
-def grant_of(sentence: str) -> str:
+def command_of(sentence: str) -> str:
     return sentence.split("`")[1]
 
 
@@ -207,7 +207,7 @@ def test_tables_of_somebody_else_are_refused_until_their_owner_is_granted(cluste
     told = f"{owner} does not own public.agencies, public.users: migrate as {app}, who does, or"
     assert told in refusal(url)
 
-    assert grant_of(refusal(url)) == f"grant {app} to {owner}"
+    assert command_of(refusal(url)) == f"grant {app} to {owner}"
     cluster.execute(f"grant {app} to {owner}")
     assert migrate(url)
 
@@ -232,8 +232,26 @@ def test_who_may_create_nothing_here_is_told_so(cluster: Cluster) -> None:
     assert f"{other} may not create tables in public" in tables
 
     # What it is told to ask for is enough.
-    cluster.execute(f"{grant_of(schema)}; {grant_of(tables)}", url)
+    cluster.execute(f"{command_of(schema)}; {command_of(tables)}", url)
     assert migrate(login_url(url, other))
+
+
+def test_who_owns_the_schema_needs_no_right_to_create_another(cluster: Cluster) -> None:
+    url, other = cluster.database("postgres"), cluster.owner("createrole")
+    cluster.execute(
+        f"create schema historical_sync authorization {other}; grant create on schema public to {other}", url
+    )
+    assert migrate(login_url(url, other))
+
+
+@pytest.mark.parametrize("table", ["agencies", "calls"])
+def test_a_table_whose_rows_are_hidden_from_its_owner_is_refused(cluster: Cluster, table: str) -> None:
+    url = cluster.database(
+        cluster.owner("createrole"),
+        f"create table public.{table} (id uuid primary key default gen_random_uuid());"
+        f"alter table public.{table} enable row level security; alter table public.{table} force row level security",
+    )
+    assert command_of(refusal(url)) == f"alter table public.{table} no force row level security"
 
 
 def test_a_database_that_is_not_utf8_is_refused(create_database: Callable[..., str], postgres_url: str) -> None:

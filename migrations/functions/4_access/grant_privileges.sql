@@ -38,22 +38,8 @@ $$;
 -- The two may create temporary objects, as everybody may in a database: the privilege is PUBLIC's, and to revoke it would
 -- take it from the project's own programs. Instead every function of ours looks in pg_catalog before pg_temp.
 revoke all on schema historical_sync from public;
-grant usage on schema historical_sync to historical_sync_service, historical_sync_processor;
-
--- Only the schema's owner may grant it. Another one need not where PUBLIC has it, as it does nearly everywhere.
-do $$
-declare
-    v_role text;
-begin
-    foreach v_role in array array['historical_sync_service', 'historical_sync_processor'] loop
-        if has_schema_privilege('public', 'usage with grant option')
-            or not has_schema_privilege(v_role, 'public', 'usage')
-        then
-            execute 'grant usage on schema public to ' || v_role;
-        end if;
-    end loop;
-end
-$$;
+-- Who does not own public grants nothing there, and is warned: PUBLIC may use it nearly everywhere.
+grant usage on schema public, historical_sync to historical_sync_service, historical_sync_processor;
 
 grant select (id, agency_id, role) on public.users to historical_sync_service;
 
