@@ -191,6 +191,28 @@ def test_an_answer_that_comes_before_the_body_is_read_reaches_whoever_is_still_s
     assert jobs_of(sql) == []
 
 
+def pour(connection: socket.socket, head: str) -> None:
+    connection.sendall(head.encode())
+    for _ in range(1000):
+        connection.sendall(b" " * 1024 * 1024)
+
+
+def test_a_body_without_an_end_is_cut_off(app_server: Server) -> None:
+    head = f"{HEAD}Content-Length: {10**15}\r\n\r\n"
+    with connect(app_server) as connection, pytest.raises((ConnectionResetError, BrokenPipeError)):
+        pour(connection, head)
+
+
+def test_headers_behind_a_body_are_as_limited_as_those_before_it(
+    app_server: Server, bearer: dict[str, str], sql: Sql
+) -> None:
+    head = f"{HEAD}Authorization: {bearer['Authorization']}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n"
+    answer = exchange(app_server, head + "".join(f"X-{number}: {'x' * 30_000}\r\n" for number in range(3)) + "\r\n")
+
+    assert (answer.status, answer.body["code"]) == (400, "bad_request")
+    assert jobs_of(sql) == []
+
+
 def test_every_line_of_a_request_has_its_own_id_however_many_are_under_way(
     serve: Serve, bearer: dict[str, str], tmp_path: Path
 ) -> None:
