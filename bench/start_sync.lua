@@ -1,5 +1,5 @@
 -- One token per request, from the file named by the first argument; each wrk thread (their number is the second)
--- takes its own share.
+-- takes its own share. The third is the method.
 local counter = 0
 function setup(thread)
   thread:set("id", counter)
@@ -14,9 +14,10 @@ function init(args)
     number = number + 1
   end
   next_token = 0
+  method = args[3]
 end
 
 function request()
   next_token = next_token % #tokens + 1
-  return wrk.format("POST", nil, { ["Authorization"] = "Bearer " .. tokens[next_token] })
+  return wrk.format(method, nil, { ["Authorization"] = "Bearer " .. tokens[next_token] })
 end

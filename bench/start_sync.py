@@ -1,4 +1,5 @@
-"""Requests per second of POST /start-historical-sync, created and in conflict, beside a route without a database.
+"""Requests per second of POST /start-historical-sync, created and in conflict, and of GET /get-sync-status, beside a
+route without a database.
 
 `make bench`. Needs wrk. The database is the embedded one with fsync on, gunicorn runs as configured; client, server
 and database share the machine's processors.
@@ -24,6 +25,7 @@ SECRET = "benchmark-secret-" * 3
 AGENCIES = 40_000
 SECONDS, THREADS, CONNECTIONS = 8, 2, 16
 START = "/functions/v1/start-historical-sync"
+STATUS = "/functions/v1/get-sync-status"
 LUA = Path(__file__).with_suffix(".lua")
 
 
@@ -64,16 +66,18 @@ def main() -> None:
         with gunicorn(PORT, environment) as process, psycopg.connect(url, autocommit=True) as conn:
             wait_until_ready(f"http://127.0.0.1:{PORT}/readyz", process)
             script = ("-s", str(LUA), "--", str(tokens), str(THREADS))
-            create = wrk(START, *script)
+            create = wrk(START, *script, "POST")
             created = conn.execute("select count(*) from public.historical_sync_jobs").fetchall()[0][0]
             conn.execute(
                 "insert into public.historical_sync_jobs (agency_id, date_to)"
                 " select id, now() from public.agencies on conflict do nothing"
             )
-            conflict = wrk(START, *script)
+            conflict = wrk(START, *script, "POST")
+            status = wrk(STATUS, *script, "GET")
             limit = wrk("/healthz")
     print(f"{created} jobs created in the first run (of {AGENCIES} agencies)")
-    for name, rate in (("create", create), ("conflict", conflict), ("healthz (no database)", limit)):
+    rates = (("create", create), ("conflict", conflict), ("status", status), ("healthz (no database)", limit))
+    for name, rate in rates:
         print(f"{name:24}{rate:8.0f} requests/s  {rate / limit:5.2f} of healthz")
 
 

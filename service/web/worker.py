@@ -14,6 +14,7 @@ from typing import Any
 
 import gevent
 from gevent.socket import socket as Socket  # noqa: N812  # beside the module of that name
+from gunicorn.http.body import ChunkedReader
 from gunicorn.http.errors import (
     ConfigurationProblem,
     InvalidResponseHeader,
@@ -34,8 +35,12 @@ BODY_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
 # How long a stopping worker keeps idle connections, for a request that may be on its way.
 LINGER_SECONDS = 2.0
-# An access token of 32 KiB and as much beside it. gunicorn's own limits multiply to megabytes for each connection.
+# An access token of 32 KiB and as much beside it; headers behind a chunked body likewise. gunicorn's own limits
+# multiply to megabytes for each connection.
 LARGEST_HEAD = 64 * 1024
+# Of a body that the app refuses without reading it. Reading what is there already gives way to no other greenlet.
+LARGEST_DISCARD = 16 * 1024 * 1024
+DISCARD_AT_ONCE = 8 * 1024
 
 # What gunicorn refuses of its own accord, where it is not a 400.
 STATUS = {LimitRequestLine: 414, LimitRequestHeaders: 431}
@@ -79,16 +84,23 @@ class Client:
         return data
 
     def _received(self, size: int) -> bytes:
+        left = self._deadline - time.monotonic()
+        if left <= 0:  # a socket that has something to read would not look at its timeout
+            return self.hang_up()
         try:
-            self._sock.settimeout(max(0.001, self._deadline - time.monotonic()))
+            self._sock.settimeout(left)
             return bytes(self._sock.recv(size))
         except TimeoutError:
-            self._late = True
-            return b""
+            return self.hang_up()
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
             return bytes(self._sock.recv(size))  # hang_up_if_idle() ends the wait: what has come by now, if anything
+
+    def hang_up(self) -> bytes:
+        """Read nothing more."""
+        self._late = True
+        return b""
 
     def _note(self, data: bytes) -> None:
         if self.idle:
@@ -116,12 +128,12 @@ class Client:
             with suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RD)  # what has arrived by now can still be read
 
-    def refuse(self, answer: bytes) -> None:
-        """Send an answer to what could not be read, and close."""
-        with suppress(OSError):
-            self.sendall(answer)
-        # Not at once: while the client is still sending, the kernel would take back what it has not read yet.
-        close_graceful(self._sock)
+    def close(self) -> None:
+        if self._late:
+            self._sock.close()
+        else:
+            # Not at once: while the client is still sending, the kernel would take back what it has not read yet.
+            close_graceful(self._sock)
 
 
 class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -152,10 +164,13 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_request(self, listener_name: Any, req: Any, sock: Client, addr: Any) -> None:
         sock.expect_body()
+        if isinstance(req.body.reader, ChunkedReader):
+            req.body.reader.limit_trailer_section = LARGEST_HEAD
         try:
             super().handle_request(listener_name, req, sock, addr)
         finally:
-            discard_rest_of(req.body)
+            if not discard_rest_of(req.body):
+                sock.hang_up()
         sock.expect_request()
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
@@ -169,14 +184,20 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_error(self, _req: Any, client: Client, _addr: Any, exc: BaseException) -> None:
         """Have the app refuse what never became a request."""
         if isinstance(exc, Exception):
-            client.refuse(refused(self.wsgi, refusal_of(exc), client.told()))
+            with suppress(OSError):
+                client.sendall(refused(self.wsgi, refusal_of(exc), client.told()))
 
 
-def discard_rest_of(body: Any) -> None:
-    """Read what the app did not want, so that the next request begins where this one ends."""
+def discard_rest_of(body: Any) -> bool:
+    """Read what the app did not want, so that its answer is heard and the next request begins where this one ends.
+
+    Returns whether this is the end of it.
+    """
     with suppress(OSError, ParseException):
-        while body.read(8192):
-            pass
+        for _ in range(LARGEST_DISCARD // DISCARD_AT_ONCE):
+            if not body.read(DISCARD_AT_ONCE):
+                return True
+    return False
 
 
 def refusal_of(error: Exception) -> ServiceError:

@@ -44,7 +44,9 @@ def run_gunicorn(log: Path, **environment: str) -> Iterator[Server]:
             text=True,
         )
         try:
-            host = environment.get("HOST", "127.0.0.1").replace("0.0.0.0", "127.0.0.1").replace("::", "127.0.0.1")
+            host = {"0.0.0.0": "127.0.0.1", "::1": "[::1]"}.get(
+                address := environment.get("HOST", "127.0.0.1"), address
+            )
             wait_for(f"http://{host}:{port}/healthz")
             yield Server(process, port)
         finally:
