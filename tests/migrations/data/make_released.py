@@ -1,7 +1,7 @@
 """Makes released.sql and released_project.sql: databases as the first released version left them, with rows.
 
-`python -m tests.data.make_released`, in the repository and its virtual environment. Only needed again for another
-released version: what lies here is what customers have.
+`python -m tests.migrations.data.make_released`, in the repository and its virtual environment. Only needed again for
+another released version: what lies here is what customers have.
 """
 
 import os
