@@ -11,7 +11,7 @@ COPY --from=build /venv /venv
 # In a container, who may reach the service is decided by its network.
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0
 WORKDIR /app
-COPY deploy/entrypoint.sh deploy/stack.py deploy/
+COPY deploy/entrypoint.sh deploy/secrets.sh deploy/production_secrets.py deploy/role_logins.py deploy/
 COPY migrations migrations
 COPY service service
 COPY wsgi.py gunicorn.conf.py ./

@@ -15,7 +15,8 @@ from pathlib import Path
 import psycopg
 import urllib3
 
-from service.local.stack import child, embedded_postgres, wait_until_ready
+from service.local.postgres import embedded_postgres
+from service.local.processes import child, wait_until_ready
 from service.migrate import migrate
 
 PORT = 8766

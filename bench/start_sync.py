@@ -17,7 +17,8 @@ from uuid import uuid4
 import jwt
 import psycopg
 
-from service.local.stack import embedded_postgres, gunicorn, wait_until_ready
+from service.local.postgres import embedded_postgres
+from service.local.processes import gunicorn, wait_until_ready
 from service.migrate import migrate
 
 PORT = 8765

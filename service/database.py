@@ -66,7 +66,7 @@ class Database:
         self._lent: dict[Conn, float] = {}
         self._watching = threading.Lock()
         self._pool: ConnectionPool[Conn] = ConnectionPool(
-            make_conninfo(url.get_secret_value(), **_defaults_missing_from(url.get_secret_value())),
+            conninfo_with_defaults(url),
             # Prepared statements do not survive a pooler in transaction mode.
             kwargs={"autocommit": True, "prepare_threshold": None, "row_factory": dict_row},
             min_size=1,
@@ -186,9 +186,11 @@ class Database:
         )
 
 
-def _defaults_missing_from(url: str) -> dict[str, str | int]:
-    said = conninfo_to_dict(url)
-    return {name: value for name, value in CONNECTION_DEFAULTS.items() if name not in said}
+def conninfo_with_defaults(url: SecretStr) -> str:
+    """Return the connection string of a URL with CONNECTION_DEFAULTS for all that it does not say itself."""
+    said = conninfo_to_dict(url.get_secret_value())
+    missing = {name: value for name, value in CONNECTION_DEFAULTS.items() if name not in said}
+    return make_conninfo(url.get_secret_value(), **missing)
 
 
 def hang_up(conn: Connection[Any]) -> None:

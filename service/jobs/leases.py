@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
 
 from service.database import Conn
 from service.jobs.people import JOB_COLUMNS, Job
@@ -137,17 +136,6 @@ def reschedule(conn: Conn, claim: Claim, error: str, *, retry_after: timedelta |
 def release(conn: Conn, claim: Claim) -> Job:
     """Give the job back for the next processor to go on at once."""
     return _finish(conn, "release_job(%s, %s)", [claim.job_id, claim.fencing_token])
-
-
-def set_ultravox_key(conn: Conn, agency_id: UUID, key_encrypted: bytes) -> bool:
-    """Store an agency's encrypted API key; False where there is no such agency."""
-    [row] = conn.execute("select historical_sync.set_ultravox_key(%s, %s) as found", [agency_id, key_encrypted])
-    return bool(row["found"])
-
-
-def count_ultravox_requests(conn: Conn, counts: dict[int, int]) -> None:
-    """Add requests by status to what all processors have counted."""
-    conn.execute("select historical_sync.count_ultravox_requests(%s)", [Jsonb(counts)])
 
 
 def _finish(conn: Conn, call: str, arguments: list[object]) -> Job:

@@ -201,11 +201,6 @@ def resume(conn: Conn, principal: Principal, job_id: UUID) -> None:
         raise ServiceError(ErrorCode.JOB_NOT_RESUMABLE, current_status=row["status"])
 
 
-def metrics(conn: Conn) -> list[DictRow]:
-    """Return what the database knows for monitoring: rows of metric, label and value."""
-    return conn.execute("select * from historical_sync.metrics()").fetchall()
-
-
 def _ask(conn: Conn, principal: Principal, statement: LiteralString, **parameters: Any) -> list[DictRow]:
     """Run a statement about a caller's jobs.
 

@@ -1,4 +1,4 @@
-"""The demo agency of the local stacks: its user, its rows, its token. Never imported in production."""
+"""The demo agency of the local stacks: its user, its rows, its token."""
 
 import secrets
 from datetime import UTC, datetime, timedelta

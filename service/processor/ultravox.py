@@ -16,7 +16,8 @@ import structlog
 from pydantic import SecretStr
 
 from service.exchange import MIB, Answer, AnswerTooLargeError, ExchangeError, Origin
-from service.processor.page import NotAPageError, Page, UnfollowableNextError, parse_page
+from service.processor.call_page import CallPage, NotAPageError, UnfollowableNextError, parse_page
+from service.processor.errors import JobFailedError, RetryableError, StaleCursorError
 
 CALLS = "/api/calls"
 RETRYABLE_STATUSES = {408, 425, 429}
@@ -27,50 +28,6 @@ LARGEST_ANSWER = 32 * MIB
 LONGEST_RETRY_AFTER = 86400.0
 
 log = structlog.get_logger(__name__)
-
-
-class UltravoxError(Exception):
-    """The API did not give a page; the message is fit for an operator of the agency."""
-
-
-class RetryableError(UltravoxError):
-    """Worth another try; not before `retry_after` seconds where the API said so."""
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class StaleCursorError(UltravoxError):
-    """The API has forgotten the cursor."""
-
-
-class Pace:
-    """Spaces the requests of one API key, over all its threads in this process."""
-
-    def __init__(self, requests_per_second: float) -> None:
-        self._interval = 1 / requests_per_second
-        self._next_at = 0.0
-        self._paused_until = 0.0
-        self._lock = threading.Lock()
-
-    def reserve(self) -> float:
-        """Take the next free slot and return how many seconds it is away."""
-        with self._lock:
-            now = time.monotonic()
-            slot = max(now, self._next_at)
-            self._next_at = slot + self._interval
-            return slot - now
-
-    def pause(self, seconds: float) -> None:
-        """Put the next slot off: the API has asked for it."""
-        with self._lock:
-            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
-            self._next_at = max(self._next_at, self._paused_until)
-
-    def paused(self) -> float:
-        """Return how many seconds of a pause are left."""
-        return max(0.0, self._paused_until - time.monotonic())
 
 
 class UltravoxClient:
@@ -93,14 +50,14 @@ class UltravoxClient:
         with self._lock:
             self._counts[status] += 1
 
-    def page(self, api_key: SecretStr, query: str) -> Page:
+    def page(self, api_key: SecretStr, query: str) -> CallPage:
         """Fetch one page.
 
-        Raises RetryableError, StaleCursorError, or UltravoxError for what no retry will mend.
+        Raises RetryableError, StaleCursorError, or JobFailedError for what no retry will mend.
         """
         key = api_key.get_secret_value()
         if not (key.isascii() and key.isprintable()):
-            raise UltravoxError("The agency's API key has characters that no key has. Set a valid key and resume.")
+            raise JobFailedError("The agency's API key has characters that no key has. Set a valid key and resume.")
         asked_at = time.monotonic()
         return _page(self._fetch(query, key), asked_at)
 
@@ -126,11 +83,11 @@ def first_query(starts_at: datetime | None, ends_at: datetime, page_size: int) -
     return urlencode(query)
 
 
-def _page(data: bytearray, asked_at: float) -> Page:
+def _page(data: bytearray, asked_at: float) -> CallPage:
     try:
         return parse_page(data, asked_at)
     except UnfollowableNextError:
-        raise UltravoxError("Ultravox named a next page that cannot be followed") from None
+        raise JobFailedError("Ultravox named a next page that cannot be followed") from None
     except NotAPageError as error:
         raise RetryableError(f"Ultravox answered with something that is no page of calls ({error})") from None
 
@@ -141,15 +98,15 @@ def _sentence(error: ExchangeError) -> str:
     return f"Ultravox cannot be reached: {error}"
 
 
-def _failure(answer: Answer, *, has_cursor: bool) -> UltravoxError:
+def _failure(answer: Answer, *, has_cursor: bool) -> Exception:
     status = answer.status
     if status in (401, 403):
-        return UltravoxError(f"Ultravox rejected the agency's API key ({status}). Set a valid key and resume.")
+        return JobFailedError(f"Ultravox rejected the agency's API key ({status}). Set a valid key and resume.")
     if status in STALE_CURSOR_STATUSES and has_cursor:
         return StaleCursorError("Ultravox has forgotten the cursor")
     if status in RETRYABLE_STATUSES or status >= 500:
         return RetryableError(f"Ultravox answered {status}", _retry_after(answer.headers.get("Retry-After")))
-    return UltravoxError(f"Ultravox refused the request ({status})")
+    return JobFailedError(f"Ultravox refused the request ({status})")
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.database import Database
 from service.errors import ErrorCode, ServiceError
-from service.jobs import people as jobs
+from service.jobs import monitoring
 from service.web.http import database
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -77,7 +77,7 @@ class DatabaseCollector:
         families = {}
         try:
             with self._database.connection() as conn:
-                rows = jobs.metrics(conn)
+                rows = monitoring.metrics(conn)
         except ServiceError as error:
             # Without the figures: somebody holds a lock on the jobs. Who watches for outages is not to be woken.
             up.add_metric([], error.code is ErrorCode.DATABASE_BUSY)

@@ -14,7 +14,7 @@ from service.errors import LeaseLostError
 from service.jobs import leases
 from service.jobs.leases import Stored
 from service.local.demo_calls import Call
-from service.processor import page, ultravox, window
+from service.processor import call_page, page_fetcher, ultravox, window_importer
 from service.settings import Settings
 from tests.support.database import Sql
 from tests.support.importing import FROM, KEY, LEASE, TO, Import, call_at, calls, importing
@@ -24,7 +24,7 @@ from tests.support.importing import FROM, KEY, LEASE, TO, Import, call_at, calls
 def job(
     sql: Sql, agency_id: UUID, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Import]:
-    monkeypatch.setattr(window, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(page_fetcher, "FIRST_WAIT_SECONDS", 0.001)
     with importing(sql, agency_id, make_settings()) as job:
         yield job
 
@@ -215,7 +215,7 @@ def test_the_clock_of_the_processors_machine_decides_nothing(
         def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) + clock
 
-    for module in (ultravox, page, window, leases):
+    for module in (ultravox, call_page, page_fetcher, window_importer, leases):
         if hasattr(module, "datetime"):
             monkeypatch.setattr(module, "datetime", OtherTime)
     job.put(*calls(2))

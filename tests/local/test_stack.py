@@ -13,7 +13,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from service.local.stack import embedded_postgres
+from service.local.postgres import embedded_postgres
 from tests.support.paths import ROOT
 from tests.support.serving import free_port
 

@@ -13,8 +13,9 @@ from pydantic import SecretStr
 
 from service.database import Database
 from service.jobs import leases
-from service.processor.ultravox import Pace
-from service.processor.window import WindowImport
+from service.processor.page_fetcher import PageFetcher
+from service.processor.rate_limiter import RateLimiter
+from service.processor.window_importer import WindowImporter
 from service.settings import Settings
 from tests.support.accounts import MICROSECOND, Account
 from tests.support.database import Sql
@@ -43,19 +44,18 @@ class Importer:
             claim = leases.claim(conn, LEASE)
             assert claim
             windows = deque(leases.unfinished_windows(conn, claim))
-        window_import = WindowImport(
+        client: Any = account  # as far as it is used
+        window_importer = WindowImporter(
             self.database,
-            account,  # type: ignore[arg-type]  # as far as it is used
-            Pace(1e6),
+            PageFetcher(claim.job_id, client, SecretStr("key"), RateLimiter(1e6), stopped=lambda: False),
             claim,
-            SecretStr("key"),
             LEASE,
             stopped=lambda: False,
             wants_cut=lambda _: wants_cut(),
             on_stored=lambda *_: None,
         )
         while windows:
-            windows.extend(window_import.run(windows.popleft()))
+            windows.extend(window_importer.run(windows.popleft()))
         with self.database.connection() as conn:
             leases.complete(conn, claim)
         [job] = self.sql.execute("select * from public.historical_sync_jobs").fetchall()

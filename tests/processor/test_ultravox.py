@@ -16,18 +16,14 @@ import pytest
 from pydantic import SecretStr
 
 from service.exchange import MIB
-from service.processor.page import Page
-from service.processor.ultravox import (
-    Pace,
-    RetryableError,
-    StaleCursorError,
-    UltravoxClient,
-    UltravoxError,
-    first_query,
-)
+from service.processor.call_page import CallPage
+from service.processor.errors import JobFailedError, RetryableError, StaleCursorError
+from service.processor.rate_limiter import RateLimiter
+from service.processor.ultravox import UltravoxClient, first_query
 from tests.support.raw_api import DRIPS, Api, Drip, answer, in_time
 
 KEY = "abcd1234.0123456789abcdef0123456789abcdef"
+ERRORS = (JobFailedError, RetryableError, StaleCursorError)
 ENDS_AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -38,18 +34,18 @@ def api() -> Iterator[Api]:
 
 
 @pytest.fixture
-def ask(api: Api) -> Callable[..., Page]:
+def ask(api: Api) -> Callable[..., CallPage]:
     """Ask the API for a page; with `said` this is its answer."""
     client = UltravoxClient(api.url, timeout=5, connections=2)
 
-    def page(said: bytes | None = None, query: str = "sort=-created", key: str = KEY) -> Page:
+    def page(said: bytes | None = None, query: str = "sort=-created", key: str = KEY) -> CallPage:
         api.says += [] if said is None else [said]
         return client.page(SecretStr(key), query)
 
     return page
 
 
-def first_id(page: Page) -> str:
+def first_id(page: CallPage) -> str:
     call_id = json.loads(page.calls[0])["callId"]
     assert isinstance(call_id, str)
     return call_id
@@ -59,7 +55,7 @@ def page_of(*results: object, **more: object) -> bytes:
     return answer(json.dumps({"results": results, **more}).encode())
 
 
-def test_a_request_carries_the_key_and_asks_for_what_it_is_told(api: Api, ask: Callable[..., Page]) -> None:
+def test_a_request_carries_the_key_and_asks_for_what_it_is_told(api: Api, ask: Callable[..., CallPage]) -> None:
     before = time.monotonic()
     page = ask(page_of({"callId": "a"}, {"callId": "b"}, total=2), "sort=-created&pageSize=7")
     assert api.paths == ["/api/calls?sort=-created&pageSize=7"]
@@ -85,10 +81,10 @@ def test_the_first_query_sorts_newest_first_within_stamped_bounds(starts_at: Any
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(ask: Callable[..., Page], status: int) -> None:
-    with Api() as foreign, pytest.raises(UltravoxError) as caught:
+def test_a_redirect_is_not_followed(ask: Callable[..., CallPage], status: int) -> None:
+    with Api() as foreign, pytest.raises(JobFailedError) as caught:
         ask(answer(b"", status, Location=f"{foreign.url}/api/calls"))
-    assert type(caught.value) is UltravoxError
+    assert type(caught.value) is JobFailedError
     assert foreign.paths == []
 
 
@@ -105,7 +101,7 @@ NEXTS: dict[str, tuple[dict[str, Any], str | None]] = {
 
 
 @pytest.mark.parametrize(("end", "query"), NEXTS.values(), ids=NEXTS)
-def test_next_is_asked_of_our_own_origin(api: Api, ask: Callable[..., Page], end: Any, query: str | None) -> None:
+def test_next_is_asked_of_our_own_origin(api: Api, ask: Callable[..., CallPage], end: Any, query: str | None) -> None:
     with Api() as foreign:
         told = {name: link and link.format(own=api.url, foreign=foreign.url) for name, link in end.items()}
         page = ask(page_of(**told))
@@ -117,10 +113,10 @@ def test_next_is_asked_of_our_own_origin(api: Api, ask: Callable[..., Page], end
 
 
 @pytest.mark.parametrize("link", ["https://api.ultravox.ai/api/calls", "x", 5, True, [], {}, "http://[::1?cursor=c"])
-def test_a_next_that_cannot_be_followed_is_a_final_error(ask: Callable[..., Page], link: object) -> None:
-    with pytest.raises(UltravoxError, match="next page") as caught:
+def test_a_next_that_cannot_be_followed_is_a_final_error(ask: Callable[..., CallPage], link: object) -> None:
+    with pytest.raises(JobFailedError, match="next page") as caught:
         ask(page_of(next=link))
-    assert type(caught.value) is UltravoxError
+    assert type(caught.value) is JobFailedError
 
 
 NO_TOTALS: list[object] = [None, -1, "12", 2**31, 10**30, 1.5, True, []]
@@ -128,11 +124,11 @@ TOTALS: list[tuple[dict[str, object], object]] = [({}, None), ({"total": 0}, 0),
 
 
 @pytest.mark.parametrize(("told", "total"), [*TOTALS, *(({"total": odd}, None) for odd in NO_TOTALS)])
-def test_a_total_is_taken_where_it_is_one(ask: Callable[..., Page], told: dict[str, object], total: Any) -> None:
+def test_a_total_is_taken_where_it_is_one(ask: Callable[..., CallPage], told: dict[str, object], total: Any) -> None:
     assert ask(page_of(**told)).total == total
 
 
-def test_compressed_answers_are_asked_for_and_read(api: Api, ask: Callable[..., Page]) -> None:
+def test_compressed_answers_are_asked_for_and_read(api: Api, ask: Callable[..., CallPage]) -> None:
     body = gzip.compress(json.dumps({"results": [{"callId": "ü👋"}]}).encode())
     assert first_id(ask(answer(body, Content_Encoding="gzip"))) == "ü👋"
     assert api.headers[0]["accept-encoding"] == "gzip"
@@ -161,7 +157,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("said", BROKEN.values(), ids=BROKEN)
-def test_a_broken_answer_is_worth_another_try(ask: Callable[..., Page], said: bytes) -> None:
+def test_a_broken_answer_is_worth_another_try(ask: Callable[..., CallPage], said: bytes) -> None:
     with pytest.raises(RetryableError) as caught:
         ask(said)
     assert caught.value.retry_after is None
@@ -181,7 +177,7 @@ CALLS_OF_ANY_KIND: list[object] = [
 
 
 @pytest.mark.parametrize("call", CALLS_OF_ANY_KIND, ids=repr)
-def test_a_call_of_any_kind_is_a_text(ask: Callable[..., Page], call: object) -> None:
+def test_a_call_of_any_kind_is_a_text(ask: Callable[..., CallPage], call: object) -> None:
     assert [json.loads(text) for text in ask(page_of(call)).calls] == [call]
 
 
@@ -199,7 +195,7 @@ def test_an_answer_without_end_is_worth_another_try_when_its_time_is_over(api: A
 
 
 def test_an_answer_that_unpacks_to_more_than_32_mib_is_never_in_memory_and_worth_another_try(
-    api: Api, ask: Callable[..., Page]
+    api: Api, ask: Callable[..., CallPage]
 ) -> None:
     half_a_megabyte = gzip.compress(b'{"results": [' + bytes(MIB)) + gzip.compress(bytes(MIB)) * 500
     api.says = [answer(half_a_megabyte, Content_Encoding="gzip")]
@@ -215,18 +211,18 @@ def test_an_answer_that_unpacks_to_more_than_32_mib_is_never_in_memory_and_worth
     assert first_id(ask(page_of({"callId": "a"}))) == "a"
 
 
-def test_a_page_of_32_mib_is_taken(ask: Callable[..., Page]) -> None:
+def test_a_page_of_32_mib_is_taken(ask: Callable[..., CallPage]) -> None:
     page = page_of({"callId": "a", "summary": "x" * (32 * MIB - 200)})
     assert first_id(ask(page)) == "a"
 
 
 @pytest.mark.parametrize("status", [401, 403, 400, 404, 409, 422, 204, 304])
 @pytest.mark.parametrize("query", ["sort=-created", "cursor=c&sort=-created"])
-def test_what_no_retry_mends_is_final(ask: Callable[..., Page], status: int, query: str) -> None:
-    with pytest.raises(UltravoxError) as caught:
+def test_what_no_retry_mends_is_final(ask: Callable[..., CallPage], status: int, query: str) -> None:
+    with pytest.raises(ERRORS) as caught:
         ask(answer(b"", status), query)
     stale = query.startswith("cursor") and status in (400, 404, 422)
-    assert type(caught.value) is (StaleCursorError if stale else UltravoxError)
+    assert type(caught.value) is (StaleCursorError if stale else JobFailedError)
     assert ("API key" in str(caught.value)) == (status in (401, 403))
 
 
@@ -236,7 +232,7 @@ def http_date(seconds: float) -> str:
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 529, 599])
-def test_what_passes_is_worth_another_try_when_the_api_says(ask: Callable[..., Page], status: int) -> None:
+def test_what_passes_is_worth_another_try_when_the_api_says(ask: Callable[..., CallPage], status: int) -> None:
     for headers, retry_after in (({}, None), ({"Retry_After": "3"}, 3.0)):
         with pytest.raises(RetryableError, match=str(status)) as caught:
             ask(answer(b"", status, **headers))
@@ -256,7 +252,7 @@ def test_what_passes_is_worth_another_try_when_the_api_says(ask: Callable[..., P
         ("Wed, 21 Oct 1970 07:28:00 GMT", 0, 0),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(ask: Callable[..., Page], value: str, least: float, most: float) -> None:
+def test_retry_after_is_seconds_or_a_date(ask: Callable[..., CallPage], value: str, least: float, most: float) -> None:
     told = value.format(soon=http_date(60), past=http_date(-60))
     with pytest.raises(RetryableError) as caught:
         ask(answer(b"", 429, Retry_After=told))
@@ -269,14 +265,14 @@ FAR_TIME = [f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT", f"Wed, 21 Oct 2026 07:28:00 
 
 
 @pytest.mark.parametrize("value", NO_TIME)
-def test_a_retry_after_that_tells_no_time_is_none(ask: Callable[..., Page], value: str) -> None:
+def test_a_retry_after_that_tells_no_time_is_none(ask: Callable[..., CallPage], value: str) -> None:
     with pytest.raises(RetryableError) as caught:
         ask(answer(b"", 503, Retry_After=value))
     assert caught.value.retry_after is None
 
 
 @pytest.mark.parametrize("value", FAR_TIME)
-def test_a_retry_after_beyond_all_time_still_fits_a_span(ask: Callable[..., Page], value: str) -> None:
+def test_a_retry_after_beyond_all_time_still_fits_a_span(ask: Callable[..., CallPage], value: str) -> None:
     with pytest.raises(RetryableError) as caught:
         ask(answer(b"", 503, Retry_After=value))
     assert timedelta(seconds=caught.value.retry_after or 0) < timedelta(days=36_500)
@@ -295,9 +291,9 @@ def test_an_api_that_is_not_there_is_worth_another_try_and_the_log_has_the_cause
     assert KEY not in logged
 
 
-def test_many_pages_and_refusals_take_one_connection(api: Api, ask: Callable[..., Page]) -> None:
+def test_many_pages_and_refusals_take_one_connection(api: Api, ask: Callable[..., CallPage]) -> None:
     for status in (200, 429, 200, 404, 500, 200):
-        with suppress(UltravoxError):
+        with suppress(*ERRORS):
             ask(answer(WHOLE, status))
     assert (len(api.paths), len(api.peers)) == (6, 1)
 
@@ -305,36 +301,36 @@ def test_many_pages_and_refusals_take_one_connection(api: Api, ask: Callable[...
 @pytest.mark.parametrize(
     "said", [answer(b"", 403), answer(b"", 404), answer(b"", 500), b"", answer(b"x"), b"?\r\n\r\n"]
 )
-def test_no_error_tells_the_key(ask: Callable[..., Page], said: bytes) -> None:
-    with pytest.raises(UltravoxError) as caught:
+def test_no_error_tells_the_key(ask: Callable[..., CallPage], said: bytes) -> None:
+    with pytest.raises(ERRORS) as caught:
         ask(said)
     assert KEY not in repr(caught.value) + "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("odd", [f"{KEY}\n", f"{KEY}\r\nX: y", f"{KEY}€", f"{KEY}\ud800"], ids=ascii)
 def test_a_key_that_no_header_can_carry_is_a_final_error_that_does_not_tell_it(
-    ask: Callable[..., Page], odd: str
+    ask: Callable[..., CallPage], odd: str
 ) -> None:
-    with pytest.raises(UltravoxError, match="API key") as caught:
+    with pytest.raises(JobFailedError, match="API key") as caught:
         ask(key=odd)
-    assert type(caught.value) is UltravoxError
+    assert type(caught.value) is JobFailedError
     assert KEY not in repr(caught.value) + "".join(traceback.format_exception(caught.value))
 
 
-def test_a_pace_spaces_its_slots_and_a_pause_puts_them_off() -> None:
-    pace = Pace(0.5)
-    assert [pace.reserve() for _ in range(3)] == pytest.approx([0, 2, 4], abs=1)
-    pace.pause(60)
-    pace.pause(1)
-    assert [pace.reserve(), pace.reserve()] == pytest.approx([60, 62], abs=1)
+def test_a_rate_limiter_spaces_its_slots_and_a_pause_puts_them_off() -> None:
+    limiter = RateLimiter(0.5)
+    assert [limiter.reserve() for _ in range(3)] == pytest.approx([0, 2, 4], abs=1)
+    limiter.pause(60)
+    limiter.pause(1)
+    assert [limiter.reserve(), limiter.reserve()] == pytest.approx([60, 62], abs=1)
 
 
-def test_an_answer_with_what_postgres_refuses_comes_mended(ask: Callable[..., Page]) -> None:
+def test_an_answer_with_what_postgres_refuses_comes_mended(ask: Callable[..., CallPage]) -> None:
     page = ask(answer(rb'{"results": [{"callId": "a\u0000", "summary": "\ud83d \ud83d\ude00"}], "next": "?cursor=c"}'))
     assert [json.loads(call) for call in page.calls] == [{"callId": "a\ufffd", "summary": "\ufffd 😀"}]
     assert page.next_query == "cursor=c"
 
 
 @pytest.mark.parametrize("number", ["NaN", "1e999", "1" * 5000])
-def test_an_answer_with_an_impossible_number_is_an_answer(ask: Callable[..., Page], number: str) -> None:
+def test_an_answer_with_an_impossible_number_is_an_answer(ask: Callable[..., CallPage], number: str) -> None:
     assert first_id(ask(answer(b'{"results": [{"callId": "a", "n": %b}]}' % number.encode()))) == "a"

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlencode
 
 from pydantic import SecretStr
 
-from service.processor.page import Page, parse_page
-from service.processor.ultravox import StaleCursorError
+from service.processor.call_page import CallPage, parse_page
+from service.processor.errors import StaleCursorError
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -34,7 +34,7 @@ class Account:
     forgets: frozenset[int] = frozenset()  # requests, by number, whose cursor is not known any more
     requests: int = 0
 
-    def page(self, _: SecretStr, query: str) -> Page:
+    def page(self, _: SecretStr, query: str) -> CallPage:
         self.requests += 1
         asked = {name: values[0] for name, values in parse_qs(query).items()}
         if "cursor" in asked and self.requests in self.forgets:

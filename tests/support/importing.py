@@ -16,9 +16,11 @@ from service.jobs import leases
 from service.jobs.leases import Claim, Stored, Window
 from service.local.demo_calls import Call
 from service.local.standin import Faults, StandinServer
-from service.processor.page import Page
-from service.processor.ultravox import Pace, UltravoxClient
-from service.processor.window import WindowImport
+from service.processor.call_page import CallPage
+from service.processor.page_fetcher import PageFetcher
+from service.processor.rate_limiter import RateLimiter
+from service.processor.ultravox import UltravoxClient
+from service.processor.window_importer import WindowImporter
 from service.settings import Settings
 from tests.support.database import Sql
 
@@ -46,7 +48,7 @@ class Import:
     agency_id: UUID
     job_id: UUID | None = None
     stopped: Callable[[], bool] = field(default=lambda: False)
-    wants_cut: Callable[[Page], bool] = field(default=lambda _: False)
+    wants_cut: Callable[[CallPage], bool] = field(default=lambda _: False)
 
     def put(self, *calls: Call) -> None:
         for call in calls:
@@ -77,21 +79,19 @@ class Import:
             after_page(stored)
 
         client = UltravoxClient(self.server.url, timeout=5, connections=1)
-        window_import = WindowImport(
+        importer = WindowImporter(
             self.database,
-            client,
-            Pace(1000),
+            PageFetcher(claim.job_id, client, SecretStr(KEY), RateLimiter(1000), stopped=lambda: self.stopped()),
             claim,
-            SecretStr(KEY),
             LEASE,
             stopped=lambda: self.stopped(),
             wants_cut=lambda page: self.wants_cut(page),
             on_stored=note,
         )
-        assert KEY not in repr(window_import)
+        assert KEY not in repr(importer)
         windows = deque(self.windows(claim))
         while windows and not self.stopped():
-            windows.extend(window_import.run(windows.popleft()))
+            windows.extend(importer.run(windows.popleft()))
         return pages
 
     def run(self, **dates: Any) -> list[Stored]:

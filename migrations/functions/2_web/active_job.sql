@@ -1,3 +1,4 @@
+-- The job that stands in the way of a new one, for the answer 409 and for the status: there is one at most.
 create or replace function historical_sync.active_job(p_agency_id uuid)
 returns setof historical_sync.job
 language sql

@@ -31,28 +31,18 @@ begin
     v_window := historical_sync.hold_window(p_job_id, p_fencing_token, p_window_id);
     select * into v_job from public.historical_sync_jobs where id = p_job_id;
 
-    begin
-        select * into imported, skipped, failed_call_ids from historical_sync.store_calls(v_job, p_calls, v_fetched_at);
-    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
-        select * into imported, skipped, failed_call_ids
-        from historical_sync.store_calls_singly(v_job, p_calls, v_fetched_at);
-    end;
+    select * into imported, skipped, failed_call_ids from historical_sync.store_calls(v_job, p_calls, v_fetched_at);
 
     update historical_sync.windows
     set cursor = p_next, finished_at = case when p_next is null then now() end
     where id = p_window_id;
 
+    -- Only now, and so for as short as can be: the windows of a job take turns at its row.
     perform historical_sync.hold_lease(p_job_id, p_fencing_token);
     select * into processed_calls, total_calls
     from historical_sync.count_calls(
         p_job_id, imported, skipped, cardinality(failed_call_ids),
-        -- The first answer to a query for the whole range can tell the total. Some tell less than they list.
-        p_total => case
-            when v_window.cursor is null and p_total >= cardinality(p_calls)
-                and v_window.starts_at is not distinct from v_job.date_from and v_window.ends_at = v_job.date_to
-            then p_total
-        end,
-        p_lease => p_lease
+        historical_sync.told_total(v_job, v_window, p_calls, p_total), p_lease
     );
     return next;
 end

@@ -1,3 +1,5 @@
+-- Ends a job that no retry can mend, with a sentence for the operators of its agency. Its windows keep their checkpoints,
+-- so that resume_job() goes on from there.
 create or replace function historical_sync.fail_job(p_job_id uuid, p_fencing_token bigint, p_error text)
 returns setof historical_sync.job
 language plpgsql

@@ -1,3 +1,4 @@
+-- Renews a lease before it runs out; one that has run out is lost, even if nobody else has claimed the job yet.
 create or replace function historical_sync.heartbeat(p_job_id uuid, p_fencing_token bigint, p_lease interval)
 returns void
 language plpgsql

@@ -31,7 +31,9 @@ begin
     where job.id = p_job_id;
 
     return query
-        select job.id, job.agency_id, job.fencing_token, greatest(coalesce(job.max_calls, 100), 1),
+        select job.id, job.agency_id, job.fencing_token,
+            -- The original table calls so how many calls a page has at most, not how many a job may import.
+            greatest(coalesce(job.max_calls, 100), 1) as page_size,
             agency.ultravox_api_key_encrypted, job.date_from, job.date_to, job.consecutive_failures
         from public.historical_sync_jobs as job
         join public.agencies as agency on agency.id = job.agency_id

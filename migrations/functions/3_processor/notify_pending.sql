@@ -1,3 +1,4 @@
+-- Wakes the processors that listen as soon as a job becomes pending, so that it need not wait for their next poll.
 create or replace function historical_sync.notify_pending()
 returns trigger
 language plpgsql

@@ -1,3 +1,4 @@
+-- What may only happen once the API has said of each window that nothing more is in it asks here first.
 create or replace function historical_sync.refuse_unfinished_windows(p_job_id uuid)
 returns void
 language plpgsql

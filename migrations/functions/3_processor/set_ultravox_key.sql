@@ -1,3 +1,5 @@
+-- Stores an agency's API key as the processor has encrypted it: no key is in the database in the clear. Null where there
+-- is no such agency.
 create or replace function historical_sync.set_ultravox_key(p_agency_id uuid, p_key_encrypted bytea)
 returns boolean
 language sql

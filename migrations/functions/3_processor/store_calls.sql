@@ -1,67 +1,21 @@
--- Stores what a job has been given: inserts and updates calls of its range, newest knowledge first, and counts each
--- once. Raises an exception where one of them cannot be stored.
+-- Stores what a job has been given: all at once, and where one call is in the way of the others, singly.
 create or replace function historical_sync.store_calls(
     p_job public.historical_sync_jobs,
     p_calls text[],
     p_fetched_at timestamptz
 )
 returns table (imported integer, skipped integer, failed_call_ids text[])
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-    with listed as materialized (
-        select
-            *,
-            case
-                when not has_id then 'The call has no id.'
-                when created_at is null then 'The call does not say when it was created.'
-            end as failure
-        from historical_sync.calls_as_rows(p_calls)
-        -- The API's bounds are both inclusive and ours half-open, and not every API keeps to its bounds.
-        where created_at is null
-            or (created_at < p_job.date_to and (p_job.date_from is null or created_at >= p_job.date_from))
-    ),
-    stored as (
-        insert into public.calls as known (
-            agency_id, ultravox_call_id, source, agent_id, created_at, joined_at, ended_at, end_reason,
-            billing_status, billed_seconds, medium, short_summary, summary, metadata, data, fetched_at
-        )
-        select
-            p_job.agency_id, ultravox_call_id, 'historical_sync', agent_id, created_at, joined_at, ended_at, end_reason,
-            billing_status, billed_seconds, medium, short_summary, summary, metadata, data, p_fetched_at
-        from listed
-        where failure is null
-        -- One order for everybody: two that store the same calls wait for each other instead of deadlocking.
-        order by ultravox_call_id
-        on conflict (agency_id, ultravox_call_id) do update
-        set source = excluded.source,
-            agent_id = excluded.agent_id,
-            created_at = excluded.created_at,
-            joined_at = excluded.joined_at,
-            ended_at = excluded.ended_at,
-            end_reason = excluded.end_reason,
-            billing_status = excluded.billing_status,
-            billed_seconds = excluded.billed_seconds,
-            medium = excluded.medium,
-            short_summary = excluded.short_summary,
-            summary = excluded.summary,
-            metadata = excluded.metadata,
-            data = excluded.data,
-            fetched_at = excluded.fetched_at,
-            updated_at = now()
-        where known.data is distinct from excluded.data and known.fetched_at <= excluded.fetched_at
-        returning known.ultravox_call_id
-    ),
-    counted as (
-        insert into historical_sync.listed_calls as known (job_id, call_id, failure)
-        select p_job.id, left(ultravox_call_id, 1000), failure from listed order by ultravox_call_id
-        on conflict do nothing
-        returning known.call_id, known.failure
-    )
-    select
-        count(stored.ultravox_call_id)::integer,
-        (count(*) filter (where failure is null) - count(stored.ultravox_call_id))::integer,
-        coalesce(array_agg(call_id) filter (where failure is not null), '{}')
-    from counted
-    left join stored on left(stored.ultravox_call_id, 1000) = counted.call_id
+begin
+    begin
+        select * into imported, skipped, failed_call_ids
+        from historical_sync.store_calls_at_once(p_job, p_calls, p_fetched_at);
+    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
+        select * into imported, skipped, failed_call_ids
+        from historical_sync.store_calls_singly(p_job, p_calls, p_fetched_at);
+    end;
+    return next;
+end
 $$;

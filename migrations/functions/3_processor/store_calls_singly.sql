@@ -1,4 +1,4 @@
--- As store_calls(), for a page with a call in it that cannot be stored: finds out which, and stores the rest.
+-- As store_calls_at_once(), for a page with a call in it that cannot be stored: finds out which, and stores the rest.
 create or replace function historical_sync.store_calls_singly(
     p_job public.historical_sync_jobs,
     p_calls text[],
@@ -18,7 +18,7 @@ begin
     -- In one order for everybody, as far as the ids can be read.
     for v_call in select call from unnest(p_calls) as calls (call) order by historical_sync.id_in(call), call loop
         begin
-            select * into v_one from historical_sync.store_calls(p_job, array[v_call], p_fetched_at);
+            select * into v_one from historical_sync.store_calls_at_once(p_job, array[v_call], p_fetched_at);
         exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
             select * into v_one from historical_sync.note_failed_call(p_job.id, v_call, sqlstate);
         end;

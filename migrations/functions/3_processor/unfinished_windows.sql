@@ -1,3 +1,4 @@
+-- What is left to import of a job, the newest calls first: people look at those first.
 create or replace function historical_sync.unfinished_windows(p_job_id uuid)
 returns setof historical_sync.windows
 language sql

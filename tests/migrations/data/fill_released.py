@@ -10,13 +10,13 @@ from cryptography.fernet import Fernet
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 
-from service.jobs import leases
+from service import leases
 from service.paging import Pager
 from service.settings import Settings
-from service.processor.ultravox import Pace, UltravoxClient
-from tests.support.importing import FROM, KEY, LEASE, TO, calls, importing
+from service.ultravox import Pace, UltravoxClient
+from tests.importing import FROM, KEY, LEASE, TO, calls, importing
 
-# As tests/released.py has them.
+# As tests/support/released.py has them.
 CREDENTIALS_KEY = b"cmVsZWFzZWQtcmVsZWFzZWQtcmVsZWFzZWQtcmVsZWE="
 FINISHED, CANCELLED, INFINITE, PREHISTORIC, IN_MID_IMPORT = (UUID(int=number) for number in range(1, 6))
 USER = UUID(int=11)

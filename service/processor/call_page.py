@@ -35,7 +35,7 @@ class UnfollowableNextError(NotAPageError):
 
 
 @dataclass(frozen=True)
-class Page:
+class CallPage:
     """A page: its calls as JSON texts, the query of the page after it (None at the end), the API's total if it is one.
 
     `asked_at` is when the API was asked, in seconds of `time.monotonic`.
@@ -56,7 +56,7 @@ class _Answer(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Answer)
 
 
-def parse_page(data: bytes | bytearray, asked_at: float) -> Page:
+def parse_page(data: bytes | bytearray, asked_at: float) -> CallPage:
     """Take an answer's body apart.
 
     Raises NotAPageError where it is no JSON object with a list of results.
@@ -73,7 +73,7 @@ def parse_page(data: bytes | bytearray, asked_at: float) -> Page:
         calls = list(_parts(members.get("results", ""), "[]"))
         link, total = members.get("next", "null"), members.get("total", "null")
         suspicious = True
-    return Page(
+    return CallPage(
         calls=[mend(call) for call in calls] if suspicious else calls,
         next_query=_query_of(_value(link)),
         total=_total(_value(total)),

@@ -10,9 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.local.standin import Fault, Faults
-from service.processor import window
-from service.processor.ultravox import RetryableError, UltravoxError
-from service.processor.window import Stopped
+from service.processor import page_fetcher
+from service.processor.errors import JobFailedError, RetryableError, StopRequested
 from service.settings import Settings
 from tests.support.database import Sql
 from tests.support.importing import FROM, KEY, LEASE, TO, Import, call_at, calls, importing
@@ -22,7 +21,7 @@ from tests.support.importing import FROM, KEY, LEASE, TO, Import, call_at, calls
 def job(
     sql: Sql, agency_id: UUID, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Import]:
-    monkeypatch.setattr(window, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(page_fetcher, "FIRST_WAIT_SECONDS", 0.001)
     with importing(sql, agency_id, make_settings()) as job:
         yield job
 
@@ -113,9 +112,9 @@ def test_an_endless_api_is_given_up(job: Import, count: int, faults: Faults) -> 
     job.put(*calls(count, at_once=99))
     job.server.faults = faults
     claim = job.claim(date_from=None)
-    with pytest.raises(UltravoxError, match="without new calls") as caught:
+    with pytest.raises(JobFailedError, match="without new calls") as caught:
         job.work(claim)
-    assert type(caught.value) is UltravoxError
+    assert type(caught.value) is JobFailedError
     assert job.server.stats.requests < 150
 
 
@@ -155,7 +154,7 @@ def test_what_lasts_gives_the_job_back_with_the_pause_asked_for(
 def test_a_wrong_key_is_not_tried_again(job: Import) -> None:
     job.server.faults.queue.append(Fault(status=403, times=None))
     claim = job.claim()
-    with pytest.raises(UltravoxError, match="API key"):
+    with pytest.raises(JobFailedError, match="API key"):
         job.work(claim)
     assert job.server.stats.requests == 1
 
@@ -174,5 +173,5 @@ def test_a_stop_ends_a_wait(job: Import) -> None:
     claim = job.claim()
     job.server.faults.queue.append(Fault(status=429, retry_after="9"))
     job.stopped = lambda: job.server.stats.requests > 0
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequested):
         job.work(claim)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
 
-from service.processor.page import NotAPageError, mend, parse_page
+from service.processor.call_page import NotAPageError, mend, parse_page
 
 SLASH = "\\"
 TEXTS = {

@@ -1,0 +1,35 @@
+"""Tells an API whose pages never end from one that has many."""
+
+from dataclasses import dataclass, field
+
+from service.jobs.leases import Stored
+from service.processor.call_page import CallPage
+from service.processor.errors import JobFailedError
+
+# Pages in a row after which an API is believed to be endless: the same ones as before, empty ones, and such as hold
+# only calls that the job has been given already, as they do where an API does not keep to its bounds.
+REPEATED_PAGES = 3
+EMPTY_PAGES = 100
+BARREN_PAGES = 10_000
+
+
+@dataclass
+class EndlessGuard:
+    """Looks at each page of a window that has a next one: an endless API brings nothing new, again and again."""
+
+    brought_calls: bool = False
+    _seen: set[int] = field(default_factory=set)
+    _repeated: int = 0
+    _empty: int = 0
+    _barren: int = 0
+
+    def check(self, page: CallPage, stored: Stored) -> None:
+        """Raises JobFailedError."""
+        known = hash(tuple(page.calls))
+        self.brought_calls = self.brought_calls or stored.brought_calls
+        self._repeated = self._repeated + 1 if page.calls and known in self._seen else 0
+        self._empty = 0 if page.calls else self._empty + 1
+        self._barren = 0 if stored.brought_calls else self._barren + 1
+        self._seen.add(known)
+        if self._repeated >= REPEATED_PAGES or self._empty >= EMPTY_PAGES or self._barren >= BARREN_PAGES:
+            raise JobFailedError("Ultravox keeps giving next pages without new calls. Try again later.")

@@ -1,0 +1,24 @@
+"""Why the import of a job ends before its end: for good, for now, or because it is told to stop."""
+
+
+class JobFailedError(Exception):
+    """The job cannot go on, and no retry mends that; the message tells the operators of the agency what to do."""
+
+
+class RetryableError(Exception):
+    """Ultravox did not give a page; worth another try, not before `retry_after` seconds where it said so.
+
+    The message is fit for the operators of the agency.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StaleCursorError(Exception):
+    """Ultravox has forgotten the cursor; the window that it belongs to starts afresh."""
+
+
+class StopRequested(Exception):  # noqa: N818  # not an error
+    """The work is to stop, and the page in hand is done."""

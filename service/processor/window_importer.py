@@ -1,0 +1,109 @@
+"""The way of a window: fetch a page, store it with its checkpoint, go on with the next one.
+
+A window is one query of the API, and it ends when the API says that there is no next page. Whether the calls come in
+an order, how fine their times are and whether the API keeps to its bounds does not matter. A window is cut only where
+it starts afresh: before its second page, when others wait for work, or when the API has forgotten its cursor.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TypeVar
+
+import structlog
+
+from service.database import Conn, Database
+from service.jobs import leases
+from service.jobs.leases import Claim, Stored, Window
+from service.processor.call_page import CallPage
+from service.processor.endless_guard import EndlessGuard
+from service.processor.errors import JobFailedError, StaleCursorError
+from service.processor.page_fetcher import PageFetcher
+from service.processor.ultravox import first_query
+
+# Neighbouring windows overlap by so much, for an API that takes a bound for exclusive.
+SEAM = timedelta(seconds=1)
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class WindowImporter:
+    """Imports windows of one job. Between two pages, `stopped` is asked whether to go on."""
+
+    database: Database
+    fetcher: PageFetcher
+    claim: Claim
+    lease: timedelta
+    stopped: Callable[[], bool]
+    wants_cut: Callable[[CallPage], bool]
+    on_stored: Callable[[Claim, Stored], None]
+
+    def run(self, window: Window) -> list[Window]:
+        """Import a window from its checkpoint on, to its end; or cut it, and return what it was cut into.
+
+        Raises JobFailedError, RetryableError, LeaseLostError, StopRequested, and the database's errors.
+        """
+        endless = EndlessGuard()
+        query = window.cursor or self._first_query(window)
+        first = window.cursor is None
+        while not self.stopped():
+            try:
+                page = self.fetcher.fetch(query)
+            except StaleCursorError:
+                return self._start_afresh(window, endless)
+            stored = self._store(window, page)
+            self.on_stored(self.claim, stored)
+            if page.next_query is None:
+                return []
+            endless.check(page, stored)
+            if first and self.wants_cut(page) and (halves := self._cut(window)):
+                return halves
+            query, first = page.next_query, False
+        return []  # whoever asked to stop does not take it for the end
+
+    def _first_query(self, window: Window) -> str:
+        # Outside of the job's range nothing is wanted; what two windows bring is counted once.
+        starts_at, ends_at = window.starts_at, window.ends_at
+        if starts_at is not None and starts_at != self.claim.date_from:
+            starts_at -= SEAM
+        if ends_at != self.claim.date_to:
+            ends_at += SEAM
+        return first_query(starts_at, ends_at, self.claim.page_size)
+
+    def _store(self, window: Window, page: CallPage) -> Stored:
+        """Store a page, again if the answer is lost while the database is away: that counts nothing twice."""
+        stored = self._through_outages(
+            lambda conn: leases.commit_page(
+                conn,
+                self.claim,
+                window.id,
+                calls=page.calls,
+                age=timedelta(seconds=time.monotonic() - page.asked_at),
+                next_query=page.next_query,
+                total=page.total,
+                lease=self.lease,
+            )
+        )
+        if stored.failed_call_ids:
+            log.warning("calls_not_stored", job_id=str(self.claim.job_id), call_ids=stored.failed_call_ids)
+        return stored
+
+    def _start_afresh(self, window: Window, endless: EndlessGuard) -> list[Window]:
+        """Return windows in place of one whose cursor the API has forgotten: smaller ones, that need fewer cursors."""
+        log.info("cursor_forgotten", job_id=str(self.claim.job_id), window=window.id)
+        if halves := self._cut(window):
+            return halves
+        if window.cursor is None and not endless.brought_calls:
+            raise JobFailedError("Ultravox forgets its place in the list again and again, without new calls.")
+        self._through_outages(lambda conn: leases.restart_window(conn, self.claim, window.id))
+        return [replace(window, cursor=None)]
+
+    def _cut(self, window: Window) -> list[Window]:
+        return self._through_outages(lambda conn: leases.cut_window(conn, self.claim, window.id))
+
+    def _through_outages(self, statement: Callable[[Conn], T]) -> T:
+        return self.database.run_through_outages(statement, seconds=self.lease.total_seconds())

@@ -1,0 +1,87 @@
+"""The secrets of the compose stack: made up in development, insisted on in production."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from service.local import compose
+from tests.support.paths import ROOT
+
+NEEDED = ("POSTGRES_PASSWORD", "OWNER_DATABASE_URL", "DATABASE_URL", "PROCESSOR_DATABASE_URL", "CREDENTIALS_KEY")
+
+
+def see_to_secrets(**environment: str) -> subprocess.CompletedProcess[str]:
+    """The command of the compose service `secrets`."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = ["sh", "deploy/secrets.sh"]
+    return subprocess.run(
+        command, cwd=ROOT, env={"PATH": path, **environment}, check=False, capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(compose, "VOLUME", tmp_path)
+    for name in ("POSTGRES_PASSWORD", "ULTRAVOX_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def contents(volume: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in volume.iterdir()}
+
+
+def test_development_secrets_are_made_once(volume: Path) -> None:
+    compose.make_secrets()
+    made = contents(volume)
+    compose.make_secrets()
+    assert contents(volume) == made
+    assert made.keys() == {*NEEDED, "SUPABASE_JWT_SECRET", "ULTRAVOX_API_KEY", "ULTRAVOX_API_URL"}
+    assert conninfo_to_dict(made["OWNER_DATABASE_URL"])["password"] == made["POSTGRES_PASSWORD"]
+
+
+def test_a_key_of_ones_own_is_not_sent_to_the_stand_in(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compose.make_secrets()
+    monkeypatch.setenv("ULTRAVOX_API_KEY", "my own")
+    compose.make_secrets()
+    assert "ULTRAVOX_API_URL" not in contents(volume)
+
+
+def test_production_is_told_every_secret_that_is_missing_in_one_line() -> None:
+    refused = see_to_secrets(APP_ENV="production", DATABASE_URL="postgresql://x")
+    assert refused.returncode == 1
+    [line] = refused.stderr.splitlines()
+    assert line.endswith(
+        "Set POSTGRES_PASSWORD, OWNER_DATABASE_URL, PROCESSOR_DATABASE_URL, CREDENTIALS_KEY,"
+        " SUPABASE_URL or SUPABASE_JWT_SECRET"
+    )
+
+
+def test_production_with_its_secrets_starts() -> None:
+    brought = {**dict.fromkeys(NEEDED, "brought"), "SUPABASE_URL": "https://project.example"}
+    accepted = see_to_secrets(APP_ENV="production", **brought)
+    assert (accepted.returncode, accepted.stderr) == (0, "")
+
+
+def test_an_environment_that_is_neither_is_refused() -> None:
+    refused = see_to_secrets(APP_ENV="prod")
+    assert refused.returncode == 1
+    assert "must be development or production" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["secrets", "demo", "token"])
+def test_production_has_no_demo_and_no_generated_secret(command: str) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "service.local.compose", command],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "APP_ENV": "production"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert refused.returncode == 1
+    assert "this is for development" in refused.stderr
