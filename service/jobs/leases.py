@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from service.database import Conn
-from service.jobs.people import JOB_COLUMNS, Job
+from service.jobs.job import JOB_COLUMNS, Job
 
 
 @dataclass(frozen=True)

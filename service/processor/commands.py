@@ -15,7 +15,7 @@ from flask import Flask, current_app
 from tqdm import tqdm
 
 from service.database import Database
-from service.errors import ServiceError
+from service.errors import DatabaseError
 from service.jobs import leases
 from service.jobs.leases import Claim, Stored
 from service.processor.credentials import Credentials, UnreadableKeyError
@@ -49,13 +49,13 @@ def process_historical_sync(watch: bool, max_seconds: float | None) -> None:
     failure = None
     try:
         processor.run(watch=watch)
-    except ServiceError as error:
+    except DatabaseError as error:
         failure = error
     progress.close()
     results = [result.as_json() for result in processor.results()]
     click.echo(json.dumps({"results": results} if results else {"processed": 0, "message": "No pending jobs"}))
     if failure is not None:
-        raise click.ClickException(failure.reason or failure.code.text) from failure
+        raise click.ClickException(str(failure)) from failure
 
 
 @click.command("set-ultravox-key")
@@ -72,8 +72,8 @@ def set_ultravox_key(agency_id: UUID) -> None:
             found = leases.set_ultravox_key(conn, agency_id, ciphertext)
     except UnreadableKeyError as error:
         raise click.ClickException(str(error)) from error
-    except ServiceError as error:
-        raise click.ClickException(error.reason or error.code.text) from error
+    except DatabaseError as error:
+        raise click.ClickException(str(error)) from error
     if not found:
         raise click.ClickException(f"there is no agency {agency_id}")
     click.echo(f"stored the key of agency {agency_id}")

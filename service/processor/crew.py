@@ -10,10 +10,10 @@ from typing import TypeVar
 import structlog
 
 from service.database import Conn, Database
-from service.errors import LeaseLostError, ServiceError
+from service.errors import DatabaseError, LeaseLostError
 from service.jobs import leases
+from service.jobs.job import Job
 from service.jobs.leases import Claim, Window
-from service.jobs.people import Job
 from service.processor.page import Page
 from service.processor.window import Stopped, WindowImport
 
@@ -138,8 +138,8 @@ class Crew:
                         leases.heartbeat(conn, self._claim, self._lease)
                 except LeaseLostError as error:
                     self._fail(error)
-                except ServiceError as error:
-                    log.warning("heartbeat_failed", job_id=str(self._claim.job_id), cause=error.reason)
+                except DatabaseError as error:
+                    log.warning("heartbeat_failed", job_id=str(self._claim.job_id), cause=str(error))
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()

@@ -13,10 +13,10 @@ import structlog
 from pydantic import SecretStr
 
 from service.database import Database
-from service.errors import LeaseLostError, ServiceError
+from service.errors import DatabaseError, LeaseLostError
 from service.jobs import leases
+from service.jobs.job import Job
 from service.jobs.leases import Claim, Stored
-from service.jobs.people import Job
 from service.processor.credentials import Credentials, UnreadableKeyError
 from service.processor.crew import Crew
 from service.processor.ultravox import Pace, RetryableError, UltravoxClient, UltravoxError
@@ -104,18 +104,18 @@ class Processor:
     def run(self, *, watch: bool) -> None:
         """Work until no job is due, or with `watch` until stopped.
 
-        Raises ServiceError where the database is away at a claim; a watch waits for it.
+        Raises DatabaseError where the database is away at a claim; a watch waits for it.
         """
         while not self._stopping.is_set():
             self._wake.clear()
             self._running = {thread: claim for thread, claim in self._running.items() if thread.is_alive()}
             try:
                 claimed = self._claim_due_jobs()
-            except ServiceError as error:
+            except DatabaseError as error:
                 if not (watch or self._running):
                     raise
                 claimed = False
-                log.warning("claim_failed", cause=error.reason)
+                log.warning("claim_failed", cause=str(error))
             if not (claimed or watch or self._running):
                 break
             self._report_requests()
@@ -206,9 +206,9 @@ class Processor:
                         job = self._reschedule(conn, claim, error)
         except LeaseLostError as lost:
             return Result(str(claim.job_id), lost.job_status, lost.imported, lost.skipped, lost.failed)
-        except ServiceError as away:
+        except DatabaseError as away:
             # The lease runs out by itself, and the job is claimed again.
-            log.warning("lease_left_to_run_out", job_id=str(claim.job_id), cause=away.reason)
+            log.warning("lease_left_to_run_out", job_id=str(claim.job_id), cause=str(away))
             return Result(job_id=str(claim.job_id), status="in_progress")
         return Result.of(job)
 
@@ -228,8 +228,8 @@ class Processor:
             try:
                 with self._database.connection() as conn:
                     leases.count_ultravox_requests(conn, counts)
-            except ServiceError as error:
-                log.warning("requests_not_counted", counts=dict(counts), cause=error.reason)
+            except DatabaseError as error:
+                log.warning("requests_not_counted", counts=dict(counts), cause=str(error))
 
     def _shut_down(self) -> None:
         deadline = time.monotonic() + SHUTDOWN_SECONDS

@@ -68,7 +68,7 @@ class WindowImport:
     def run(self, window: Window) -> list[Window]:
         """Import a window from its checkpoint on, to its end; or cut it, and return what it was cut into.
 
-        Raises UltravoxError, LeaseLostError, ServiceError and Stopped.
+        Raises UltravoxError, LeaseLostError, DatabaseError and Stopped.
         """
         endless = EndlessGuard()
         query = window.cursor or self._first_query(window)
