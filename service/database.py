@@ -8,23 +8,27 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from select import POLLIN, poll
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from psycopg import Connection, Error, OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
-from service.errors import DataRefusedError, ErrorCode, LeaseLostError, ServiceError
+from service.errors import (
+    DatabaseBusyError,
+    DatabaseError,
+    DatabaseUnavailableError,
+    DataRefusedError,
+    InvalidDateRangeError,
+    JobConflictError,
+    LeaseLostError,
+)
 from service.settings import Settings
 
-ONE_ACTIVE_JOB = "historical_sync_jobs_one_active_per_agency"
-JOBS_TABLE = "historical_sync_jobs"
-DATE_RANGE = "sync_jobs_date_range"
 LEASE_LOST = "HS001"  # raised by historical_sync.hold_lease()
-RETRY_AFTER_SECONDS = 5
 WATCH_SECONDS = 0.5
 # The windows of a job take turns at its row; more connections would only wait there.
 CONNECTIONS_PER_JOB = 4
@@ -40,14 +44,47 @@ CONNECTION_DEFAULTS: dict[str, str | int] = {
     "tcp_user_timeout": 10_000,
 }
 
-# Postgres is away: restarting, shutting down, crashed, out of connections, or a standby after a failover
-# (PostgreSQL documentation, appendix A). Classes 08 and the bare OperationalError are added in `translate`.
-UNAVAILABLE = {"57P01", "57P02", "57P03", "53300", "25006"}
-# Postgres is there and somebody else is in the way: a lock not had within lock_timeout, a statement that ran into its
-# timeout or was cancelled, a deadlock, a serialization failure. Nothing of the statement was done.
-BUSY = {"55P03", "57014", "40P01", "40001"}
 
-OUTAGES = (ErrorCode.DATABASE_UNAVAILABLE, ErrorCode.DATABASE_BUSY)
+class Meaning(NamedTuple):
+    """What a driver error of this SQLSTATE means, where the constraint, table or words are these as well."""
+
+    # Five characters, or the two of a whole class (PostgreSQL documentation, appendix A).
+    sqlstate: str
+    error: type[DatabaseError]
+    constraint: str | None = None
+    table: str | None = None
+    words: str | None = None
+
+    def fits(self, error: Error) -> bool:
+        said = error.diag
+        return (
+            (error.sqlstate or "").startswith(self.sqlstate)
+            and self.constraint in (None, said.constraint_name)
+            and self.table in (None, said.table_name)
+            and (self.words is None or self.words in (said.message_primary or ""))
+        )
+
+
+# The first line that fits decides; what fits none is a DatabaseError.
+MEANINGS = (
+    Meaning("23505", JobConflictError, constraint="historical_sync_jobs_one_active_per_agency"),
+    # An original table can have an index of its own for this; whether a job is in the way is asked next.
+    Meaning("23505", JobConflictError, table="historical_sync_jobs"),
+    # A database that brings its own create_historical_sync_job() tells the same in prose, and in nothing else.
+    Meaning("P0001", JobConflictError, words="already exists"),
+    Meaning("23514", InvalidDateRangeError, constraint="sync_jobs_date_range"),
+    Meaning("22", DataRefusedError),
+    Meaning("08", DatabaseUnavailableError),  # the connection broke
+    Meaning("57P01", DatabaseUnavailableError),  # shutting down
+    Meaning("57P02", DatabaseUnavailableError),  # crashed
+    Meaning("57P03", DatabaseUnavailableError),  # starting up
+    Meaning("53300", DatabaseUnavailableError),  # out of connections
+    Meaning("25006", DatabaseUnavailableError),  # a standby, after a failover
+    Meaning("55P03", DatabaseBusyError),  # a lock was not had within lock_timeout
+    Meaning("57014", DatabaseBusyError),  # a statement ran into its timeout, or was cancelled
+    Meaning("40P01", DatabaseBusyError),  # a deadlock
+    Meaning("40001", DatabaseBusyError),  # a serialization failure
+)
 
 Conn = Connection[DictRow]
 T = TypeVar("T")
@@ -105,7 +142,8 @@ class Database:
     def connection(self) -> Iterator[Conn]:
         """Lend a connection.
 
-        Raises ServiceError or LeaseLostError in place of every driver error.
+        Raises DatabaseError (one of its subclasses where the cause is known) or LeaseLostError in place of every
+        driver error.
         """
         try:
             conn = self._healthy_connection()
@@ -121,20 +159,20 @@ class Database:
     def run_through_outages(self, statement: Callable[[Conn], T], *, seconds: float) -> T:
         """Run a statement that may be repeated, while the database is away or busy, for so many seconds.
 
-        Raises ServiceError or LeaseLostError.
+        Raises DatabaseError or LeaseLostError.
         """
         deadline = time.monotonic() + seconds
         while True:
             try:
                 with self.connection() as conn:
                     return statement(conn)
-            except ServiceError as error:
-                if error.code not in OUTAGES or time.monotonic() > deadline:
+            except (DatabaseUnavailableError, DatabaseBusyError) as error:
+                if time.monotonic() > deadline:
                     raise
-                log.warning("statement_repeated", cause=error.reason)
+                log.warning("statement_repeated", cause=str(error))
                 time.sleep(WATCH_SECONDS)
 
-    def use(self) -> dict[str, int]:
+    def count_connections(self) -> dict[str, int]:
         """Return how many connections are open and idle, and how many requests wait for one."""
         stats = self._pool.get_stats()
         names = {"open": "pool_size", "idle": "pool_available", "waiting": "requests_waiting"}
@@ -209,33 +247,14 @@ def hung_up(conn: Connection[Any]) -> bool:
     return bool(poller.poll(0))
 
 
-def translate(error: Error) -> ServiceError | LeaseLostError:
-    """Tell driver errors apart by SQLSTATE and constraint name.
-
-    Prose is looked at once, where a database brings its own create_historical_sync_job(): it raises P0001.
-    """
-    state, constraint = error.sqlstate, error.diag.constraint_name
-    reason = f"{type(error).__name__} {state or ''}: {error}"
-    # An original table can have an index of its own for this; whether a job is in the way is asked next.
-    if state == "23505" and (constraint == ONE_ACTIVE_JOB or error.diag.table_name == JOBS_TABLE):
-        return ServiceError(ErrorCode.SYNC_ALREADY_ACTIVE, reason=reason)
-    if state == "P0001" and "already exists" in (error.diag.message_primary or ""):
-        return ServiceError(ErrorCode.SYNC_ALREADY_ACTIVE, reason=reason)
-    if state == "23514" and constraint == DATE_RANGE:
-        return ServiceError(ErrorCode.INVALID_FIELDS, reason=reason, fields={"date_from": "must be before date_to"})
-    if state == LEASE_LOST:
+def translate(error: Error) -> DatabaseError | LeaseLostError:
+    """Return what a driver error means to us, told by SQLSTATE and by the names of constraint and table."""
+    if error.sqlstate == LEASE_LOST:
         job = json.loads(error.diag.message_detail or "{}")
         return LeaseLostError(job["status"], job["imported"], job["skipped"], job["failed"])
-    if state is not None and state.startswith("22"):
-        return DataRefusedError(ErrorCode.INTERNAL_ERROR, reason=reason)
-    if isinstance(error, PoolTimeout) or _is_unavailable(error):
-        return ServiceError(ErrorCode.DATABASE_UNAVAILABLE, reason=reason, retry_after=RETRY_AFTER_SECONDS)
-    if state in BUSY:
-        return ServiceError(ErrorCode.DATABASE_BUSY, reason=reason, retry_after=RETRY_AFTER_SECONDS)
-    return ServiceError(ErrorCode.INTERNAL_ERROR, reason=reason)
-
-
-def _is_unavailable(error: Error) -> bool:
-    if error.sqlstate is None:
-        return isinstance(error, OperationalError)
-    return error.sqlstate in UNAVAILABLE or error.sqlstate.startswith("08")
+    message = f"{type(error).__name__} {error.sqlstate or ''}: {error}"
+    if isinstance(error, OperationalError) and error.sqlstate is None:
+        # The connection was lost, or none was had in time: there was no server to give a SQLSTATE.
+        return DatabaseUnavailableError(message)
+    meaning = next((each.error for each in MEANINGS if each.fits(error)), DatabaseError)
+    return meaning(message)

@@ -9,7 +9,14 @@ from psycopg import errors
 from psycopg.rows import dict_row
 
 from service.database import Database, translate
-from service.errors import ErrorCode, ServiceError
+from service.errors import (
+    DatabaseBusyError,
+    DatabaseError,
+    DatabaseUnavailableError,
+    DataRefusedError,
+    InvalidDateRangeError,
+    JobConflictError,
+)
 from service.migrate import migrate
 from service.settings import Settings
 from tests.support.database import Sql, add_agency, add_user, crash, login_url, own_postgres, url_with
@@ -31,58 +38,60 @@ def database(make_settings: Callable[..., Settings]) -> Iterator[Database]:
 
 
 @pytest.mark.parametrize(
-    ("statement", "code"),
+    ("statement", "error"),
     [
-        ("select 1 / 0", ErrorCode.INTERNAL_ERROR),
-        ("select * from nowhere", ErrorCode.INTERNAL_ERROR),
-        ("select 'x'::int", ErrorCode.INTERNAL_ERROR),
-        ("do $$ begin raise exception 'it already exists' using errcode = 'P0002'; end $$", ErrorCode.INTERNAL_ERROR),
-        ("do $$ begin raise exception 'a job already exists'; end $$", ErrorCode.SYNC_ALREADY_ACTIVE),
-        ("do $$ begin raise unique_violation; end $$", ErrorCode.INTERNAL_ERROR),
+        ("select 1 / 0", DataRefusedError),
+        ("select * from nowhere", DatabaseError),
+        ("select 'x'::int", DataRefusedError),
+        ("do $$ begin raise exception 'it already exists' using errcode = 'P0002'; end $$", DatabaseError),
+        ("do $$ begin raise exception 'a job already exists'; end $$", JobConflictError),
+        ("do $$ begin raise unique_violation; end $$", DatabaseError),
         (
             "do $$ begin raise unique_violation"
             " using constraint = 'historical_sync_jobs_one_active_per_agency'; end $$",
-            ErrorCode.SYNC_ALREADY_ACTIVE,
+            JobConflictError,
         ),
         (
             "do $$ begin raise check_violation using constraint = 'sync_jobs_date_range'; end $$",
-            ErrorCode.INVALID_FIELDS,
+            InvalidDateRangeError,
         ),
-        ("do $$ begin raise check_violation using constraint = 'other'; end $$", ErrorCode.INTERNAL_ERROR),
-        ("do $$ begin raise exception 'x' using errcode = '57P01'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
-        ("do $$ begin raise exception 'x' using errcode = '53300'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
-        ("do $$ begin raise exception 'x' using errcode = '25006'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
-        ("do $$ begin raise exception 'x' using errcode = '08006'; end $$", ErrorCode.DATABASE_UNAVAILABLE),
-        ("do $$ begin raise exception 'x' using errcode = '57014'; end $$", ErrorCode.DATABASE_BUSY),
-        ("do $$ begin raise exception 'x' using errcode = '55P03'; end $$", ErrorCode.DATABASE_BUSY),
-        ("do $$ begin raise exception 'x' using errcode = '40P01'; end $$", ErrorCode.DATABASE_BUSY),
-        ("do $$ begin raise exception 'x' using errcode = '40001'; end $$", ErrorCode.DATABASE_BUSY),
-        ("select pg_terminate_backend(pg_backend_pid())", ErrorCode.DATABASE_UNAVAILABLE),
+        ("do $$ begin raise check_violation using constraint = 'other'; end $$", DatabaseError),
+        ("do $$ begin raise exception 'x' using errcode = '57P01'; end $$", DatabaseUnavailableError),
+        ("do $$ begin raise exception 'x' using errcode = '53300'; end $$", DatabaseUnavailableError),
+        ("do $$ begin raise exception 'x' using errcode = '25006'; end $$", DatabaseUnavailableError),
+        ("do $$ begin raise exception 'x' using errcode = '08006'; end $$", DatabaseUnavailableError),
+        ("do $$ begin raise exception 'x' using errcode = '57014'; end $$", DatabaseBusyError),
+        ("do $$ begin raise exception 'x' using errcode = '55P03'; end $$", DatabaseBusyError),
+        ("do $$ begin raise exception 'x' using errcode = '40P01'; end $$", DatabaseBusyError),
+        ("do $$ begin raise exception 'x' using errcode = '40001'; end $$", DatabaseBusyError),
+        ("select pg_terminate_backend(pg_backend_pid())", DatabaseUnavailableError),
     ],
 )
 def test_driver_errors_are_told_apart_by_sqlstate_and_constraint(
-    database: Database, statement: str, code: ErrorCode
+    database: Database, statement: str, error: type[DatabaseError]
 ) -> None:
-    with pytest.raises(ServiceError) as raised, database.connection() as conn:
+    with pytest.raises(DatabaseError) as raised, database.connection() as conn:
         conn.execute(statement)
-    assert raised.value.code is code
+    assert type(raised.value) is error
 
 
 def test_a_broken_connection_without_a_sqlstate_is_an_unavailable_database() -> None:
-    for error, code in (
-        (psycopg.OperationalError("gone"), ErrorCode.DATABASE_UNAVAILABLE),
-        (psycopg.InterfaceError("misused"), ErrorCode.INTERNAL_ERROR),
-        (errors.ReadOnlySqlTransaction("standby"), ErrorCode.DATABASE_UNAVAILABLE),
+    for error, ours in (
+        (psycopg.OperationalError("gone"), DatabaseUnavailableError),
+        (psycopg.InterfaceError("misused"), DatabaseError),
+        (errors.ReadOnlySqlTransaction("standby"), DatabaseUnavailableError),
     ):
-        ours = translate(error)
-        assert isinstance(ours, ServiceError)
-        assert ours.code is code
+        assert type(translate(error)) is ours
 
 
 def test_a_pool_without_a_free_connection_is_an_unavailable_database(database: Database) -> None:
-    with database.connection(), database.connection(), pytest.raises(ServiceError) as raised, database.connection():
+    with (
+        database.connection(),
+        database.connection(),
+        pytest.raises(DatabaseUnavailableError),
+        database.connection(),
+    ):
         pass
-    assert raised.value.code is ErrorCode.DATABASE_UNAVAILABLE
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_replaced_before_it_is_lent(

@@ -3,7 +3,6 @@ import re
 import pytest
 from pydantic_core import PydanticUndefined
 
-from service.errors import ErrorCode
 from service.settings import Settings, SettingsError, load_settings
 from tests.support.paths import ROOT
 
@@ -148,8 +147,3 @@ def test_the_values_shown_are_the_defaults(name: str) -> None:
     default = Settings.model_fields[name].get_default()
     expected = "" if default in (None, (), PydanticUndefined) else default[0] if default == ("*",) else default
     assert shown == str(expected) or float(shown) == expected
-
-
-@pytest.mark.parametrize("code", list(ErrorCode), ids=lambda code: code.value)
-def test_every_error_code_is_documented(code: ErrorCode) -> None:
-    assert f"| {code.status} | `{code.value}` |" in (ROOT / "README.md").read_text()

@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from service.database import Conn
-from service.jobs.people import JOB_COLUMNS, Job
+from service.jobs.job import JOB_COLUMNS, Job
 
 
 @dataclass(frozen=True)

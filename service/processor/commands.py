@@ -10,7 +10,7 @@ import click
 from flask import Flask, current_app
 
 from service.database import Database
-from service.errors import ServiceError
+from service.errors import DatabaseError
 from service.jobs import keys
 from service.processor.credentials import Credentials, UnreadableKeyError
 from service.processor.dispatcher import Dispatcher
@@ -33,13 +33,13 @@ def process_historical_sync(watch: bool, max_seconds: float | None) -> None:
     failure = None
     try:
         dispatcher.run(watch=watch)
-    except ServiceError as error:
+    except DatabaseError as error:
         failure = error
     progress.close()
     results = [result.as_json() for result in dispatcher.results()]
     click.echo(json.dumps({"results": results} if results else {"processed": 0, "message": "No pending jobs"}))
     if failure is not None:
-        raise click.ClickException(failure.reason or failure.code.text) from failure
+        raise click.ClickException(str(failure)) from failure
 
 
 def _stop_at(dispatcher: Dispatcher, max_seconds: float | None) -> None:
@@ -66,8 +66,8 @@ def set_ultravox_key(agency_id: UUID) -> None:
             found = keys.set_ultravox_key(conn, agency_id, ciphertext)
     except UnreadableKeyError as error:
         raise click.ClickException(str(error)) from error
-    except ServiceError as error:
-        raise click.ClickException(error.reason or error.code.text) from error
+    except DatabaseError as error:
+        raise click.ClickException(str(error)) from error
     if not found:
         raise click.ClickException(f"there is no agency {agency_id}")
     click.echo(f"stored the key of agency {agency_id}")

@@ -11,7 +11,7 @@ from datetime import timedelta
 import structlog
 
 from service.database import Database
-from service.errors import ServiceError
+from service.errors import DatabaseError
 from service.jobs import leases, monitoring
 from service.jobs.leases import Claim
 from service.processor.errors import StopRequested
@@ -63,7 +63,7 @@ class Dispatcher:
     def run(self, *, watch: bool) -> None:
         """Work until no job is due, or with `watch` until stopped.
 
-        Raises ServiceError where the database is away at a claim; a watch waits for it.
+        Raises DatabaseError where the database is away at a claim; a watch waits for it.
         """
         while not self._stopping.is_set():
             self._wake.clear()
@@ -79,10 +79,10 @@ class Dispatcher:
     def _claim_or_wait(self, watch: bool) -> bool:
         try:
             return self._claim_due_jobs()
-        except ServiceError as error:
+        except DatabaseError as error:
             if not (watch or self._running):
                 raise
-            log.warning("claim_failed", cause=error.reason)
+            log.warning("claim_failed", cause=str(error))
             return False
 
     def _claim_due_jobs(self) -> bool:
@@ -108,8 +108,8 @@ class Dispatcher:
             try:
                 with self._database.connection() as conn:
                     monitoring.count_ultravox_requests(conn, counts)
-            except ServiceError as error:
-                log.warning("requests_not_counted", counts=dict(counts), cause=error.reason)
+            except DatabaseError as error:
+                log.warning("requests_not_counted", counts=dict(counts), cause=str(error))
 
     def _shut_down(self) -> None:
         _within(SHUTDOWN_SECONDS, self._running)

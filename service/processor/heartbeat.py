@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 
 from service.database import Database
-from service.errors import LeaseLostError, ServiceError
+from service.errors import DatabaseError, LeaseLostError
 from service.jobs import leases
 from service.jobs.leases import Claim
 
@@ -29,8 +29,8 @@ def heartbeat(
                     leases.heartbeat(conn, claim, lease)
             except LeaseLostError as error:
                 on_lost(error)
-            except ServiceError as error:
-                log.warning("heartbeat_failed", job_id=str(claim.job_id), cause=error.reason)
+            except DatabaseError as error:
+                log.warning("heartbeat_failed", job_id=str(claim.job_id), cause=str(error))
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from service.database import Conn, Database
 from service.jobs import leases
+from service.jobs.job import Job
 from service.jobs.leases import Claim, Stored
-from service.jobs.people import Job
 from service.processor.heartbeat import heartbeat
 from service.processor.page_fetcher import PageFetcher
 from service.processor.rate_limiter import RateLimiter

@@ -9,10 +9,10 @@ import structlog
 from pydantic import SecretStr
 
 from service.database import Conn, Database
-from service.errors import LeaseLostError, ServiceError
+from service.errors import DatabaseError, LeaseLostError
 from service.jobs import leases
+from service.jobs.job import Job
 from service.jobs.leases import Claim
-from service.jobs.people import Job
 from service.processor.credentials import Credentials, UnreadableKeyError
 from service.processor.errors import JobFailedError, RetryableError, StopRequested
 from service.processor.job_importer import JobImporter
@@ -90,9 +90,9 @@ class JobRunner:
                 return JobResult.of(self._leave(conn, claim, error))
         except LeaseLostError as lost:
             return JobResult(str(claim.job_id), lost.job_status, lost.imported, lost.skipped, lost.failed)
-        except ServiceError as away:
+        except DatabaseError as away:
             # The lease runs out by itself, and the job is claimed again.
-            log.warning("lease_left_to_run_out", job_id=str(claim.job_id), cause=away.reason)
+            log.warning("lease_left_to_run_out", job_id=str(claim.job_id), cause=str(away))
             return JobResult(job_id=str(claim.job_id), status="in_progress")
 
     def _import(self, claim: Claim) -> Job:

@@ -1,7 +1,7 @@
 """From an Authorization header to a Principal, as `supabase.auth.getUser()` would accept it.
 
 Knows PyJWT; knows neither Flask nor SQL. What only the database can tell, such as a revoked session, is asked in
-the statement that serves the request (see jobs.py).
+the statement that serves the request (see service/jobs/people.py).
 """
 
 import math
@@ -13,8 +13,8 @@ import jwt
 from jwt import PyJWK
 from pydantic import SecretStr
 
-from service.errors import ErrorCode, ServiceError
 from service.jobs.principal import Principal
+from service.web.errors import ApiError, ErrorCode
 from service.web.jwks import ALGORITHMS, Jwks, JwksUnavailableError
 
 AUDIENCE = "authenticated"
@@ -35,19 +35,19 @@ class Authenticator:
     def authenticate(self, authorization: str | None) -> Principal:
         """Return the principal of an Authorization header's value.
 
-        Raises ServiceError: 401 for any token that is not to be accepted, 503 where no key is known to judge it by.
+        Raises ApiError: 401 for any token that is not to be accepted, 503 where no key is known to judge it by.
         """
         match = BEARER.fullmatch((authorization or "").strip())
         if match is None:
-            raise ServiceError(ErrorCode.TOKEN_MISSING)
+            raise ApiError(ErrorCode.TOKEN_MISSING)
         try:
             return self._verify(match[1])
         except jwt.ExpiredSignatureError as error:
-            raise ServiceError(ErrorCode.TOKEN_EXPIRED, reason=str(error)) from None
+            raise ApiError(ErrorCode.TOKEN_EXPIRED, reason=str(error)) from None
         except (jwt.PyJWTError, UnicodeEncodeError) as error:
-            raise ServiceError(ErrorCode.TOKEN_INVALID, reason=str(error)) from None
+            raise ApiError(ErrorCode.TOKEN_INVALID, reason=str(error)) from None
         except JwksUnavailableError as error:
-            raise ServiceError(
+            raise ApiError(
                 ErrorCode.AUTH_KEYS_UNAVAILABLE,
                 reason=str(error),
                 retry_after=math.ceil(error.retry_after),

@@ -14,9 +14,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.database import Database
-from service.errors import ErrorCode, ServiceError
+from service.errors import DatabaseBusyError, DatabaseError
 from service.jobs import monitoring
-from service.web.http import database
+from service.web.requests import database
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 DESCRIPTIONS = {
@@ -61,7 +61,7 @@ def observe(response: Response) -> Response:
     route = request.url_rule.rule.removeprefix("/functions/v1") if request.url_rule else "unknown"
     method = request.method if request.method in METHODS else "other"
     REQUESTS.labels(route, method, str(response.status_code)).observe(time.perf_counter() - g.started)
-    for state, connections in database().use().items():
+    for state, connections in database().count_connections().items():
         POOL.labels(state).set(connections)
     return response
 
@@ -78,9 +78,9 @@ class DatabaseCollector:
         try:
             with self._database.connection() as conn:
                 rows = monitoring.metrics(conn)
-        except ServiceError as error:
+        except DatabaseError as error:
             # Without the figures: somebody holds a lock on the jobs. Who watches for outages is not to be woken.
-            up.add_metric([], error.code is ErrorCode.DATABASE_BUSY)
+            up.add_metric([], isinstance(error, DatabaseBusyError))
             yield up
             return
         up.add_metric([], 1)

@@ -26,8 +26,8 @@ from gunicorn.http.errors import (
 from gunicorn.util import close_graceful, http_date
 from gunicorn.workers.ggevent import GeventWorker
 
-from service.errors import ErrorCode, ServiceError
-from service.web.http import REFUSAL, malformed
+from service.web.errors import ApiError, ErrorCode, malformed
+from service.web.responses import REFUSAL
 
 # Seconds for the first byte of a connection, for the rest of a head, for a body, for an answer.
 HEAD_SECONDS = 10.0
@@ -200,16 +200,16 @@ def discard_rest_of(body: Any) -> bool:
     return False
 
 
-def refusal_of(error: Exception) -> ServiceError:
+def refusal_of(error: Exception) -> ApiError:
     """Return the answer to a request that could not be read. Its own text may quote a token."""
     if isinstance(error, ParseException) and not isinstance(error, OUR_FAULT):
         return malformed(type(error).__name__, status=STATUS.get(type(error), 400))
-    failure = ServiceError(ErrorCode.INTERNAL_ERROR, reason=repr(error))
+    failure = ApiError(ErrorCode.INTERNAL_ERROR, reason=repr(error))
     failure.__cause__ = error
     return failure
 
 
-def refused(app: Any, failure: ServiceError, told: dict[str, str]) -> bytes:
+def refused(app: Any, failure: ApiError, told: dict[str, str]) -> bytes:
     """Return the app's answer as bytes."""
     answer: list[str] = []
 

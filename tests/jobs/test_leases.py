@@ -13,10 +13,10 @@ import pytest
 from psycopg import errors
 
 from service.database import Conn, Database
-from service.errors import LeaseLostError, ServiceError
+from service.errors import DatabaseError, LeaseLostError
 from service.jobs import leases
+from service.jobs.job import Job
 from service.jobs.leases import Claim, Stored, Window
-from service.jobs.people import Job
 from service.settings import Settings
 from tests.support.database import Sql, add_agency, login_url
 from tests.support.job_machine import run_random_lives
@@ -344,7 +344,7 @@ class TestTransitions:
 
     def test_a_job_with_unfinished_windows_cannot_be_completed(self, lessee: Lessee, sql: Sql, job_id: UUID) -> None:
         claim, window = lessee.take()
-        with pytest.raises(ServiceError):
+        with pytest.raises(DatabaseError):
             lessee.apply(TRANSITIONS["complete"], claim, window)
         assert status(sql, job_id) == "in_progress"
 

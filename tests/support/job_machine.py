@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from psycopg import errors
 
 from service.database import Conn, Database
-from service.errors import LeaseLostError, ServiceError
+from service.errors import DatabaseError, LeaseLostError
 from service.jobs import leases
 from service.jobs.leases import Claim, Window
 from tests.support.database import Sql, add_agency
@@ -154,7 +154,7 @@ class Lives(RuleBasedStateMachine):
     def complete(self, held: Held) -> None:
         if held.live and not held.model.finished:
             before = snapshot(self.sql)
-            with pytest.raises(ServiceError), self.database.connection() as conn:
+            with pytest.raises(DatabaseError), self.database.connection() as conn:
                 leases.complete(conn, held.claim)
             assert snapshot(self.sql) == before
         elif self.try_to(held, lambda conn: leases.complete(conn, held.claim)):

@@ -1,4 +1,4 @@
-"""Which Authorization headers are accepted, and as whom; everything else is a ServiceError of the right code."""
+"""Which Authorization headers are accepted, and as whom; everything else is a ApiError of the right code."""
 
 import base64
 import json
@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from service.errors import ErrorCode, ServiceError
 from service.web.auth import Authenticator
+from service.web.errors import ApiError, ErrorCode
 from tests.support.tokens import PRIVATE_KEYS, SECRET, JwksServer, Tokens, jwks, kid_of, public_jwk
 
 USER = "00000000-0000-4000-8000-000000000000"
@@ -47,8 +47,8 @@ def accepts(authenticator: Authenticator, token: str) -> bool:
     return authenticator.authenticate(f"Bearer {token}").user_id == UUID(USER)
 
 
-def refusal(authenticator: Authenticator, header: str | None) -> ServiceError:
-    with pytest.raises(ServiceError) as caught:
+def refusal(authenticator: Authenticator, header: str | None) -> ApiError:
+    with pytest.raises(ApiError) as caught:
         authenticator.authenticate(header)
     return caught.value
 
@@ -353,10 +353,10 @@ arbitrarily = settings(deadline=None, max_examples=150)
 
 
 def answers(authenticator: Authenticator, header: str) -> None:
-    """Let any exception but a ServiceError fail the test."""
+    """Let any exception but a ApiError fail the test."""
     try:
         authenticator.authenticate(header)
-    except ServiceError as error:
+    except ApiError as error:
         assert error.code.status == 401  # noqa: PT017  # an accepted token is as good
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from service.errors import ErrorCode, ServiceError
 from service.exchange import MIB, Origin
 from service.web.auth import Authenticator
+from service.web.errors import ApiError, ErrorCode
 from service.web.jwks import Jwks, JwksUnavailableError, parse_jwks
 from tests.support.raw_api import DRIPS, Api, Drip, in_time
 from tests.support.raw_api import answer as told
@@ -314,7 +314,7 @@ def test_a_token_that_no_key_can_judge_yet_is_a_503_that_names_when_to_retry(ser
     server.fault = FAULTS["500"]
     authenticator = Authenticator(server.url, None)
     bearer = f"Bearer {Tokens(f'{server.url}/auth/v1').sign()}"
-    with pytest.raises(ServiceError) as caught:
+    with pytest.raises(ApiError) as caught:
         authenticator.authenticate(bearer)
     assert caught.value.code is ErrorCode.AUTH_KEYS_UNAVAILABLE
     assert caught.value.retry_after == COOLDOWN
@@ -326,7 +326,7 @@ def test_a_token_that_no_key_can_judge_yet_is_a_503_that_names_when_to_retry(ser
 def test_a_token_is_a_503_while_the_server_is_unreachable(clock: Clock) -> None:
     with Server() as server:
         authenticator = Authenticator(server.url, None)
-    with pytest.raises(ServiceError) as caught:
+    with pytest.raises(ApiError) as caught:
         authenticator.authenticate(f"Bearer {Tokens(f'{server.url}/auth/v1').sign()}")
     assert caught.value.code is ErrorCode.AUTH_KEYS_UNAVAILABLE
 

@@ -14,12 +14,13 @@ from openapi_spec_validator import validate
 from psycopg.rows import dict_row
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from service.errors import ErrorCode
-from service.web.openapi import DOCUMENT
+from service.web.errors import ErrorCode
+from service.web.openapi import build_document
 from tests.support.database import add_agency, add_user, login_url
 from tests.support.serving import run_gunicorn
 from tests.support.tokens import JwksServer, Tokens
 
+DOCUMENT = build_document()
 schema = schemathesis.openapi.from_dict(DOCUMENT)
 
 

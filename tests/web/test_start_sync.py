@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.jobs import people as jobs
 from tests.support.database import Sql, add_agency, add_user, jobs_of, login_url
 from tests.support.http_assertions import assert_error
 from tests.support.statements import Statements
@@ -357,8 +358,6 @@ def test_a_start_is_one_statement_and_a_conflict_two(
 def test_a_job_that_ends_between_the_two_statements_of_a_conflict_is_no_longer_in_the_way(
     client: FlaskClient, bearer: dict[str, str], sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from service.jobs import people as jobs
-
     client.post(PATH, headers=bearer)
     active = jobs.active
 
@@ -372,24 +371,31 @@ def test_a_job_that_ends_between_the_two_statements_of_a_conflict_is_no_longer_i
     assert sorted(job["status"] for job in jobs_of(sql)) == ["completed", "pending"]
 
 
-def test_after_two_slow_statements_there_is_no_second_try_that_a_proxy_would_not_wait_for(
-    client: FlaskClient, bearer: dict[str, str], sql: Sql, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("patience", "status", "code", "tries"), [(0, 503, "database_busy", 1), (60, 500, "internal_error", 2)]
+)
+def test_a_conflict_without_an_active_job_is_tried_again_once_and_not_after_two_slow_statements(
+    make_app: Callable[..., Flask],
+    bearer: dict[str, str],
+    sql: Sql,
+    statements: Statements,
+    monkeypatch: pytest.MonkeyPatch,
+    patience: float,
+    status: int,
+    code: str,
+    tries: int,
 ) -> None:
-    from service.jobs import people as jobs
-
+    url = login_url(statements.url, "historical_sync_service")
+    client = make_app(database_url=url, database_pool_size=1).test_client()
     client.post(PATH, headers=bearer)
     monkeypatch.setattr(jobs, "active", lambda *_: None)
-    monkeypatch.setattr(jobs, "AGAIN_WITHIN_SECONDS", 0)
-    start, tries = jobs.start, []
+    monkeypatch.setattr(jobs, "AGAIN_WITHIN_SECONDS", patience)
 
-    def counted(*arguments: Any) -> Any:
-        tries.append(arguments)
-        return start(*arguments)
+    with statements.counted() as count:
+        response = client.post(PATH, headers=bearer)
 
-    monkeypatch.setattr(jobs, "start", counted)
-
-    assert_error(client.post(PATH, headers=bearer), 503, "database_busy")
-    assert (len(tries), len(jobs_of(sql))) == (1, 1)
+    assert_error(response, status, code)
+    assert (count.round_trips, len(jobs_of(sql))) == (tries, 1)
 
 
 class TestOldFunction:

@@ -1,0 +1,109 @@
+"""What the HTTP API can do: each operation with what it takes, what it answers and every error it can end in.
+
+openapi.json and the tables of docs/api.md are made from this list; a test holds it to the routes of the app.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from service.web import schemas
+from service.web.errors import ErrorCode as Code
+
+PREFIX = "/functions/v1"
+
+ALWAYS = (Code.METHOD_NOT_ALLOWED, Code.INTERNAL_ERROR)
+# nginx answers these, gunicorn some of the statuses of bad_request too.
+ON_THE_WAY = (Code.BAD_REQUEST, Code.GATEWAY_UNAVAILABLE, Code.GATEWAY_TIMEOUT)
+OF_DATABASE = (Code.DATABASE_UNAVAILABLE, Code.DATABASE_BUSY)
+OF_TOKEN = (
+    Code.TOKEN_MISSING,
+    Code.TOKEN_INVALID,
+    Code.TOKEN_EXPIRED,
+    Code.SESSION_REVOKED,
+    Code.NO_AGENCY,
+    Code.AUTH_KEYS_UNAVAILABLE,
+)
+OF_FUNCTION = (*ALWAYS, *ON_THE_WAY, *OF_TOKEN, *OF_DATABASE, Code.INVALID_FIELDS)
+OF_BODY = (Code.INVALID_BODY, Code.BODY_TOO_LARGE)
+OF_JOB = (Code.JOB_NOT_FOUND, Code.JOB_NOT_YOURS)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path. `answer` is the class of the answer's body, or a media type."""
+
+    path: str
+    id: str
+    summary: str
+    answers: tuple[Any, ...]
+    errors: tuple[Code, ...]
+    method: Literal["get", "post"] = "get"
+    query: type[BaseModel] = schemas.NoQuery
+    body: type[BaseModel] | None = None
+    has_etag: bool = False
+    media_type: str = "application/json"
+
+    @property
+    def needs_token(self) -> bool:
+        return self.path.startswith(PREFIX)
+
+
+OPERATIONS = (
+    Operation(
+        f"{PREFIX}/start-historical-sync",
+        "startHistoricalSync",
+        "Create a job that imports the agency's past calls.",
+        (schemas.PendingJob,),
+        (*OF_FUNCTION, *OF_BODY, Code.SYNC_ALREADY_ACTIVE, Code.RATE_LIMITED),
+        method="post",
+        body=schemas.DateRange,
+    ),
+    Operation(
+        f"{PREFIX}/get-sync-status",
+        "getSyncStatus",
+        "The active job, else the latest finished one; or the job asked for.",
+        (schemas.OneJob, schemas.NoActiveJob),
+        (*OF_FUNCTION, *OF_JOB),
+        query=schemas.StatusQuery,
+        has_etag=True,
+    ),
+    Operation(
+        f"{PREFIX}/cancel-historical-sync",
+        "cancelHistoricalSync",
+        "Cancel a pending or running job, at once.",
+        (schemas.CancelledJob,),
+        (*OF_FUNCTION, *OF_BODY, *OF_JOB, Code.JOB_NOT_CANCELLABLE),
+        method="post",
+        body=schemas.JobReference,
+    ),
+    Operation(
+        f"{PREFIX}/resume-historical-sync",
+        "resumeHistoricalSync",
+        "Make a failed or cancelled job pending again; it goes on from its checkpoint.",
+        (schemas.PendingJob,),
+        (*OF_FUNCTION, *OF_BODY, *OF_JOB, Code.JOB_NOT_RESUMABLE, Code.SYNC_ALREADY_ACTIVE),
+        method="post",
+        body=schemas.JobReference,
+    ),
+    Operation(
+        f"{PREFIX}/list-sync-jobs",
+        "listSyncJobs",
+        "The agency's jobs, newest first.",
+        (schemas.JobList,),
+        OF_FUNCTION,
+        query=schemas.ListQuery,
+    ),
+    Operation("/healthz", "healthz", "Whether the process answers.", (schemas.Health,), (*ALWAYS, *ON_THE_WAY)),
+    Operation("/readyz", "readyz", "Whether the database answers.", (schemas.Health,), (*ALWAYS, *OF_DATABASE)),
+    Operation(
+        "/metrics",
+        "metrics",
+        "Metrics for Prometheus; not reachable through nginx.",
+        (str,),
+        ALWAYS,
+        media_type="text/plain",
+    ),
+    Operation("/openapi.json", "openapi", "This document.", (dict[str, Any],), (*ALWAYS, *ON_THE_WAY)),
+)

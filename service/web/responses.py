@@ -1,0 +1,104 @@
+"""What every response has in common: JSON, a request id, one log line; and the rendering of every error."""
+
+import re
+import time
+from dataclasses import is_dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from flask import Flask, Response, g, jsonify, request
+from flask.json.provider import DefaultJSONProvider
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+
+from service.web.errors import ApiError, ErrorCode, as_api_error
+
+REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
+# Where the server leaves the ApiError that answers what it could not read as a request.
+REFUSAL = "historical_sync.refusal"
+
+log = structlog.get_logger(__name__)
+
+
+def init_app(app: Flask) -> None:
+    """Give every response of `app` its id and log line, and every error the shape of all errors."""
+    app.json = Json(app)
+    app.before_request(_begin)
+    app.after_request(_finish)  # runs last: Flask calls these in reverse order
+    app.after_request(_keep_private)
+    app.register_error_handler(Exception, _render)
+    app.teardown_request(lambda _: structlog.contextvars.clear_contextvars())
+
+
+class Json(DefaultJSONProvider):
+    """Writes the dataclasses of answers, their fields in order, and times as ISO 8601 in UTC with `Z`."""
+
+    sort_keys = False
+
+    @staticmethod
+    def default(value: Any) -> Any:
+        if isinstance(value, datetime):
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        # Not asdict(), which copies every value.
+        return vars(value) if is_dataclass(value) else DefaultJSONProvider.default(value)
+
+
+def _begin() -> Response | None:
+    g.started = time.perf_counter()
+    sent = request.headers.get("X-Request-ID", "")
+    g.request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid4())
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    if REFUSAL in request.environ:
+        raise request.environ[REFUSAL]
+    if isinstance(request.routing_exception, NotFound) and "Access-Control-Request-Method" in request.headers:
+        return Response()  # a browser shows a page the 404 only after a preflight that succeeds
+    return None
+
+
+def _keep_private(response: Response) -> Response:
+    # A cache may keep what one user may see, and must ask again with the token of whoever wants it.
+    if g.get("private") and request.method in ("GET", "HEAD"):
+        response.cache_control.private = True
+        response.cache_control.no_cache = True
+        response.vary.add("Authorization")
+    return response
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.request_id
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status_code,
+        duration_ms=round((time.perf_counter() - g.started) * 1000, 2),
+    )
+    return response
+
+
+def _render(error: Exception) -> Response:
+    answer = as_api_error(error)
+    _log(answer, error)
+    body = {"error": answer.text, "code": answer.code.value, **answer.details}
+    if answer.status >= 500:
+        body["request_id"] = g.request_id
+    response = jsonify(body)
+    response.status_code = answer.status
+    if answer.status == 401:
+        sent = answer.code is not ErrorCode.TOKEN_MISSING
+        response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if sent else "Bearer"
+    if answer.retry_after is not None:
+        response.headers["Retry-After"] = str(answer.retry_after)
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return response
+
+
+def _log(answer: ApiError, error: Exception) -> None:
+    if answer.status >= 500:
+        # A missing database is known; a traceback per request would bury everything else.
+        trace = error if answer.code is ErrorCode.INTERNAL_ERROR else None
+        log.error("request_failed", code=answer.code.value, reason=answer.reason, exc_info=trace)
+    elif answer.reason:
+        log.info("request_refused", code=answer.code.value, reason=answer.reason)

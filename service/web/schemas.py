@@ -1,0 +1,146 @@
+"""What callers send and what they get: each query, body and answer, defined once. openapi.json is made from them.
+
+A query and a body are checked by their class; an answer is not, for it comes from here.
+"""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from service.jobs.job import Job
+from service.web.auth import CANONICAL_UUID
+
+# `fromisoformat` takes any separator, and any digits that Unicode has; ISO 8601 does not.
+ISO_8601 = re.compile(r"[\dW-]+([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?(Z|[+-][\d:]+)?)?", re.ASCII | re.IGNORECASE)
+LARGEST_LIMIT = 100
+
+
+def _uuid(value: object) -> UUID:
+    if value is None:
+        raise PydanticCustomError("uuid", "is required")
+    if not isinstance(value, str) or not CANONICAL_UUID.fullmatch(value):
+        raise PydanticCustomError("uuid", "must be a UUID")
+    return UUID(value)
+
+
+def _instant(value: object) -> datetime:
+    """Parse an ISO 8601 date or date-time; without a time it is midnight, without an offset it is UTC."""
+    if isinstance(value, str) and ISO_8601.fullmatch(value):
+        with suppress(ValueError, OverflowError):
+            instant = datetime.fromisoformat(value.upper())
+            return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    raise PydanticCustomError("instant", "must be an ISO 8601 date or time, in the years 0001 to 9999")
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or not 1 <= int(text) <= LARGEST_LIMIT:
+        raise PydanticCustomError("limit", "must be 1 to {largest}", {"largest": LARGEST_LIMIT})
+    return int(text)
+
+
+JobId = Annotated[UUID, PlainValidator(_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
+Instant = Annotated[datetime, PlainValidator(_instant), WithJsonSchema({"type": "string"})]
+Limit = Annotated[
+    int, PlainValidator(_limit), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT})
+]
+
+
+class Sent(BaseModel):
+    """What a caller sends. A field that is not known is refused by name: it may be a misspelt one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoQuery(Sent):
+    """No query parameter at all."""
+
+
+class StatusQuery(Sent):
+    job_id: JobId | None = Field(None, description="The job to show; without it the active job, else the newest.")
+
+
+class ListQuery(Sent):
+    limit: Limit = Field(20, description="How many jobs to answer at most.")
+    before: JobId | None = Field(None, description="The `next` of the page before.")
+
+
+class DateRange(Sent):
+    """The calls to import: `[date_from, date_to)`. A date is midnight UTC, and a time without an offset is UTC."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"date_from": "2026-01-01"}]})
+
+    date_from: Instant | None = Field(None, description="ISO 8601: the first instant to import. Absent: all.")
+    date_to: Instant | None = Field(None, description="ISO 8601: the first instant not to import. Absent: now.")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        # The table's CHECK decides; this only puts the answer before the ones about the user and the agency.
+        if self.date_from and self.date_from >= (self.date_to or datetime.now(UTC)):
+            text = "must be before date_to" if self.date_to else "must be in the past"
+            raise PydanticCustomError("range", text, {"field": "date_from"})
+        return self
+
+
+class JobReference(Sent):
+    """A job of the caller's agency."""
+
+    job_id: JobId
+
+
+class Answer:
+    """What a caller gets, with these fields and no other."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
+
+
+@dataclass(frozen=True)
+class PendingJob(Answer):
+    """A job that waits for a processor."""
+
+    job_id: UUID
+    status: Literal["pending"] = "pending"
+
+
+@dataclass(frozen=True)
+class CancelledJob(Answer):
+    """A job to which nothing is written any more."""
+
+    job_id: UUID
+    status: Literal["cancelled"] = "cancelled"
+
+
+@dataclass(frozen=True)
+class OneJob(Answer):
+    """The job that was asked for, or else the active one."""
+
+    active: bool
+    job: Job
+
+
+@dataclass(frozen=True)
+class NoActiveJob(Answer):
+    """No job is active; `recent_job` is the newest finished one, null where there is none."""
+
+    active: Literal[False]
+    recent_job: Job | None
+
+
+@dataclass(frozen=True)
+class JobList(Answer):
+    """Jobs, newest first."""
+
+    jobs: list[Job]
+    next: Annotated[UUID | None, Field(description="Value for `before`, or null at the end.")]
+
+
+@dataclass(frozen=True)
+class Health(Answer):
+    """It answers."""
+
+    status: Literal["ok"] = "ok"

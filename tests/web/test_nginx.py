@@ -1,0 +1,83 @@
+"""What nginx answers of its own is what the service says, and it passes on what the service has."""
+
+import json
+import re
+
+import pytest
+from flask import Flask
+
+from service.web import cors
+from service.web.errors import TOO_LARGE_TEXTS, ErrorCode
+from tests.support.paths import ROOT
+
+TEMPLATE = (ROOT / "deploy/nginx/default.conf.template").read_text()
+# `location`, what it is of, and what is in it.
+LOCATIONS = re.findall(r"^    location (?:[=~] )?(\S+) \{\n(.*?)^    \}", TEMPLATE, re.MULTILINE | re.DOTALL)
+PAGES = {name: body for name, body in LOCATIONS if "include snippets/error.conf" in body}
+FOR_THE_INSIDE = {"/metrics", "/readyz"}
+
+
+def variable(name: str) -> set[str]:
+    """The values that a `map` gives to a variable."""
+    [block] = re.findall(rf"^map \S+ \${name} \{{\n(.*?)^\}}", TEMPLATE, re.MULTILINE | re.DOTALL)
+    return set(re.findall(r'"([^"]*)";$', block, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_error_has_the_status_text_members_and_retry_after_of_the_table(name: str) -> None:
+    [(status, text)] = re.findall(r"return (\d+) '(.*)\\n';", PAGES[name])
+    body = json.loads(text)
+    code = ErrorCode(body["code"])
+
+    assert int(status) == code.status
+    assert list(body) == ["error", "code", *code.carries]
+    assert re.findall(r"Retry-After (\S+) always", PAGES[name]) == [str(code.retry_after)] * bool(code.retry_after)
+    if code is ErrorCode.BAD_REQUEST:
+        assert body == {"error": "$malformed", "code": "bad_request", "fields": {}}
+    else:
+        assert body["error"] == code.text + " Use $method_to_use." * (code is ErrorCode.METHOD_NOT_ALLOWED)
+
+
+def test_the_pages_are_of_these_codes_and_no_other() -> None:
+    assert {word for page in PAGES.values() for word in re.findall(r'"code":"(\w+)"', page)} == {
+        *("bad_request", "not_found", "method_not_allowed", "body_too_large", "rate_limited"),
+        *("internal_error", "gateway_unavailable", "gateway_timeout"),
+    }
+
+
+def test_each_page_is_for_statuses_that_the_table_has_for_its_code() -> None:
+    for line in re.findall(r"^    error_page ([^;]+);", TEMPLATE, re.MULTILINE):
+        *statuses, page = line.split()
+        [word] = re.findall(r'"code":"(\w+)"', PAGES[page])
+        changed = [each.removeprefix("=") for each in statuses if each.startswith("=")]
+        assert {int(each) for each in changed or statuses} <= set(ErrorCode(word).statuses)
+
+
+def test_what_is_too_large_is_refused_with_the_services_sentence() -> None:
+    assert variable("malformed") == {ErrorCode.BAD_REQUEST.text, *TOO_LARGE_TEXTS.values()}
+    for status, text in TOO_LARGE_TEXTS.items():
+        assert f'{status} "{text}";' in TEMPLATE
+
+
+def test_the_cors_lists_are_the_services() -> None:
+    assert variable("cors_methods") == {"", cors.ALLOWED_METHODS}
+    assert variable("cors_headers") == {"", cors.ALLOWED_HEADERS}
+    assert variable("cors_expose") == {"", cors.EXPOSED_HEADERS}
+
+
+def test_it_passes_on_every_route_but_those_for_the_inside_and_names_no_other(app: Flask) -> None:
+    passing = [name for name, body in LOCATIONS if "proxy_pass" in body]
+    routes = {rule.rule for rule in app.url_map.iter_rules()}
+    passed = {route for route in routes if any(re.match(pattern, route) for pattern in passing)}
+    named = {
+        f"/{word}" for word in re.findall(r"[\w-]+(?:\\\.json)?", "".join(re.findall(r"/\((.+)\)\$", "".join(passing))))
+    }
+
+    assert passed == routes - FOR_THE_INSIDE
+    assert {each.replace("\\", "") for each in named} <= routes
+
+
+def test_it_knows_the_method_of_every_route(app: Flask) -> None:
+    [post] = re.findall(r'"~(\S+)" POST;', TEMPLATE)
+    for rule in app.url_map.iter_rules():
+        assert bool(re.match(post, rule.rule)) == ("POST" in (rule.methods or ()))
