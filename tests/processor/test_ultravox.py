@@ -18,7 +18,6 @@ from pydantic import SecretStr
 from service.exchange import MIB
 from service.processor.call_page import CallPage
 from service.processor.errors import JobFailedError, RetryableError, StaleCursorError
-from service.processor.rate_limiter import RateLimiter
 from service.processor.ultravox import UltravoxClient, first_query
 from tests.support.raw_api import DRIPS, Api, Drip, answer, in_time
 
@@ -315,14 +314,6 @@ def test_a_key_that_no_header_can_carry_is_a_final_error_that_does_not_tell_it(
         ask(key=odd)
     assert type(caught.value) is JobFailedError
     assert KEY not in repr(caught.value) + "".join(traceback.format_exception(caught.value))
-
-
-def test_a_rate_limiter_spaces_its_slots_and_a_pause_puts_them_off() -> None:
-    limiter = RateLimiter(0.5)
-    assert [limiter.reserve() for _ in range(3)] == pytest.approx([0, 2, 4], abs=1)
-    limiter.pause(60)
-    limiter.pause(1)
-    assert [limiter.reserve(), limiter.reserve()] == pytest.approx([60, 62], abs=1)
 
 
 def test_an_answer_with_what_postgres_refuses_comes_mended(ask: Callable[..., CallPage]) -> None:
