@@ -7,6 +7,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform set_config('search_path', historical_sync.path_for_triggers(), true);
     return query
         update historical_sync.active_jobs as job
         set status = 'cancelled', completed_at = now(), lease_expires_at = null, next_attempt_at = null

@@ -23,6 +23,7 @@ begin
     declare
         v_job_id uuid;
     begin
+        perform set_config('search_path', historical_sync.path_for_triggers(), true);
         insert into public.historical_sync_jobs (agency_id, date_from, date_to)
         values (p_agency_id, p_date_from, coalesce(p_date_to, now()))
         -- The index decides. Catching its error instead would cost every start a subtransaction.

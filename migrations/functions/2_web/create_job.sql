@@ -14,9 +14,8 @@ as $$
 declare
     v_job_id uuid;
 begin
-    -- An older one may name its tables without a schema and set no path of its own. With public before pg_temp it finds
-    -- them, and nobody's temporary table in their place.
-    perform set_config('search_path', 'pg_catalog, public, pg_temp', true);
+    -- It also serves an older function that names its tables without a schema and sets no path of its own.
+    perform set_config('search_path', historical_sync.path_for_triggers(), true);
     v_job_id := public.create_historical_sync_job(
         p_agency_id => p_agency_id, p_date_from => p_date_from, p_date_to => coalesce(p_date_to, now())
     );

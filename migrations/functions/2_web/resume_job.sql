@@ -6,6 +6,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform set_config('search_path', historical_sync.path_for_triggers(), true);
     return query
         update public.historical_sync_jobs as job
         set status = 'pending', completed_at = null, error_message = null, consecutive_failures = 0

@@ -19,6 +19,9 @@ declare
     v_job_id uuid;
     v_passed_over uuid[] := '{}';
 begin
+    if p_lease is null or p_lease not between interval '0' and interval '1 day' then
+        raise invalid_parameter_value using message = 'a lease lasts between nothing and a day';
+    end if;
     loop
         select due.id into v_job_id
         from historical_sync.active_jobs as due
@@ -33,7 +36,10 @@ begin
         begin
             return query select * from historical_sync.lease_job(v_job_id, p_lease);
             return;
-        exception when integrity_constraint_violation or data_exception or raise_exception then
+        exception when others then
+            if not historical_sync.blames_row(sqlstate) then
+                raise;
+            end if;
             -- One agency's row must not stop all the others.
             raise warning 'historical sync job % cannot be claimed: %', v_job_id, sqlerrm;
             perform historical_sync.set_aside_job(v_job_id);

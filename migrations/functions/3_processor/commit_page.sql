@@ -26,7 +26,7 @@ as $$
 declare
     v_window historical_sync.windows;
     v_job public.historical_sync_jobs;
-    v_fetched_at timestamptz := clock_timestamp() - p_age;
+    v_fetched_at timestamptz := clock_timestamp() - greatest(p_age, interval '0');
 begin
     v_window := historical_sync.hold_window(p_job_id, p_fencing_token, p_window_id);
     select * into v_job from public.historical_sync_jobs where id = p_job_id;
@@ -42,7 +42,10 @@ begin
     select * into processed_calls, total_calls
     from historical_sync.count_calls(
         p_job_id, imported, skipped, cardinality(failed_call_ids),
-        historical_sync.told_total(v_job, v_window, p_calls, p_total), p_lease
+        historical_sync.told_total(v_job, v_window, p_calls, p_total),
+        -- The same first page once more, after a forgotten cursor, is none.
+        imported + skipped + cardinality(failed_call_ids) > 0 or p_next is null or v_window.cursor is not null,
+        p_lease
     );
     return next;
 end

@@ -5,12 +5,16 @@ create or replace function historical_sync.count_calls(
     p_skipped integer,
     p_failed integer,
     p_total integer,
+    p_is_progress boolean,
     p_lease interval
 )
 returns table (processed_calls integer, total_calls integer)
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    perform set_config('search_path', historical_sync.path_for_triggers(), true);
+    return query
     update public.historical_sync_jobs as job
     set processed_calls = job.processed_calls + p_imported + p_skipped + p_failed,
         imported_calls = job.imported_calls + p_imported,
@@ -19,8 +23,9 @@ as $$
         total_calls = coalesce(job.total_calls, p_total),
         last_activity_at = clock_timestamp(),
         lease_expires_at = clock_timestamp() + p_lease,
-        consecutive_failures = 0,
-        error_message = null
+        consecutive_failures = case when p_is_progress then 0 else job.consecutive_failures end,
+        error_message = case when p_is_progress then null else job.error_message end
     where job.id = p_job_id
-    returning job.processed_calls, job.total_calls
+    returning job.processed_calls, job.total_calls;
+end
 $$;

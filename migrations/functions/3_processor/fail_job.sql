@@ -7,6 +7,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform set_config('search_path', historical_sync.path_for_triggers(), true);
     perform historical_sync.hold_lease(p_job_id, p_fencing_token);
     update public.historical_sync_jobs
     set status = 'failed', completed_at = now(), lease_expires_at = null, error_message = p_error, last_error_at = now()

@@ -10,10 +10,10 @@ as $$
             p_job_id,
             historical_sync.id_in(p_call),
             case left(p_sqlstate, 2)
+                when '22' then 'The call holds a value that cannot be stored.'
                 when '23' then 'The call breaks a rule of the table calls.'
                 when '54' then 'The call is too large or too deeply nested to be stored.'
-                when 'P0' then 'A trigger of the table calls refuses the call.'
-                else 'The call holds a value that cannot be stored.'
+                else 'A trigger of the table calls refuses the call.'
             end
         )
         on conflict do nothing

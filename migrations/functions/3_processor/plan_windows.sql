@@ -12,6 +12,7 @@ begin
     insert into historical_sync.windows (job_id, starts_at, ends_at)
     select id, date_from, date_to from public.historical_sync_jobs where id = p_job_id;
     delete from historical_sync.listed_calls where job_id = p_job_id;
+    perform set_config('search_path', historical_sync.path_for_triggers(), true);
     update public.historical_sync_jobs
     set total_calls = null, processed_calls = 0, imported_calls = 0, skipped_calls = 0, failed_calls = 0
     where id = p_job_id;

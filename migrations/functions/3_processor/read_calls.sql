@@ -1,4 +1,4 @@
--- A page's calls, each a JSON text as the API sent it, as rows of the table calls; each id once. `failure` says why a
+-- A page's calls, each a JSON text as the API sent it, as rows of the table calls, in the page's order. `failure` says why a
 -- call cannot be stored. One without an id gets an id made up from its text. A field that is not what it should be is
 -- null. Raises a data exception where Postgres cannot take a text or a number.
 create or replace function historical_sync.read_calls(p_calls text[])
@@ -16,21 +16,23 @@ returns table (
     short_summary text,
     summary text,
     metadata jsonb,
-    data jsonb
+    data jsonb,
+    number bigint
 )
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
-    select distinct on (ultravox_call_id)
-        coalesce(call ->> 'callId', 'unknown ' || md5(listed.text)) as ultravox_call_id,
+    select
+        coalesce(nullif(call ->> 'callId', ''), 'unknown ' || md5(listed.text)) as ultravox_call_id,
         case
-            when call ->> 'callId' is null then 'The call has no id.'
+            when nullif(call ->> 'callId', '') is null then 'The call has no id.'
             when is_dated is not true then 'The call does not say when it was created.'
         end as failure,
         coalesce(call ->> 'agentId', call #>> '{agent,agentId}') as agent_id,
-        case when is_dated then (call ->> 'created')::timestamptz end as created_at,
+        -- Postgres would round what is finer than it keeps, up to the end of a range.
+        case when is_dated then regexp_replace(call ->> 'created', '(\.\d{6})\d+', '\1')::timestamptz end as created_at,
         case when call ->> 'joined' ~ instant then (call ->> 'joined')::timestamptz end as joined_at,
         case when call ->> 'ended' ~ instant then (call ->> 'ended')::timestamptz end as ended_at,
         call ->> 'endReason' as end_reason,
@@ -43,11 +45,10 @@ as $$
         call ->> 'shortSummary' as short_summary,
         call ->> 'summary' as summary,
         case jsonb_typeof(call -> 'metadata') when 'object' then call -> 'metadata' else '{}' end as metadata,
-        call as data
+        call as data,
+        listed.number
     from unnest(p_calls) with ordinality as listed (text, number)
     cross join historical_sync.iso_8601() as instant
     cross join lateral (select listed.text::jsonb as call offset 0) as parsed
     cross join lateral (select call ->> 'created' ~ instant as is_dated offset 0) as checked
-    -- Of several with one id, one that can be stored.
-    order by ultravox_call_id, is_dated is not true, listed.number
 $$;

@@ -15,6 +15,7 @@ as $$
 declare
     v_failures integer;
 begin
+    perform set_config('search_path', historical_sync.path_for_triggers(), true);
     perform historical_sync.hold_lease(p_job_id, p_fencing_token);
     update public.historical_sync_jobs
     set consecutive_failures = consecutive_failures + 1
@@ -32,7 +33,7 @@ begin
         -- Jitter, so that jobs that failed together do not come back together.
         -- A pause that the API asks for can be longer than the backoff and never shorter: it may ask for none.
         next_attempt_at = now() + greatest(
-            p_retry_after,
+            least(p_retry_after, interval '1 day'),
             -- The doubling ends where ten minutes are passed: an interval has its limit as well.
             least(interval '5 seconds' * 2 ^ least(v_failures - 1, 7), interval '10 minutes')
         ) * (1 + random() * 0.2)

@@ -12,7 +12,10 @@ begin
     begin
         select * into imported, skipped, failed_call_ids
         from historical_sync.store_calls_at_once(p_job, p_calls, p_fetched_at);
-    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
+    exception when others then
+        if not historical_sync.blames_row(sqlstate) then
+            raise;
+        end if;
         select * into imported, skipped, failed_call_ids
         from historical_sync.store_calls_singly(p_job, p_calls, p_fetched_at);
     end;

@@ -6,14 +6,23 @@ create or replace function historical_sync.store_calls_at_once(
     p_fetched_at timestamptz
 )
 returns table (imported integer, skipped integer, failed_call_ids text[])
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_kept_out bigint;
+begin
+    perform set_config('search_path', historical_sync.path_for_triggers(), true);
     with listed as materialized (
-        select * from historical_sync.read_calls(p_calls)
+        -- Of several with one id, one that can be stored.
+        select distinct on (ultravox_call_id)
+            *,
+            case when length(ultravox_call_id) > 1000 then md5(ultravox_call_id) else ultravox_call_id end as listed_id
+        from historical_sync.read_calls(p_calls)
         -- The API's bounds are both inclusive and ours half-open, and not every API keeps to its bounds.
         where created_at is null
             or (created_at < p_job.date_to and (p_job.date_from is null or created_at >= p_job.date_from))
+        order by ultravox_call_id, failure is not null, number
     ),
     stored as (
         insert into public.calls as known (
@@ -40,14 +49,29 @@ as $$
     ),
     counted as (
         insert into historical_sync.listed_calls as known (job_id, call_id, failure)
-        select p_job.id, left(ultravox_call_id, 1000), failure from listed order by ultravox_call_id
+        select p_job.id, listed_id, failure from listed order by ultravox_call_id
         on conflict do nothing
-        returning known.call_id, known.failure
+        returning known.call_id
     )
     select
-        count(stored.ultravox_call_id)::integer,
-        (count(*) filter (where failure is null) - count(stored.ultravox_call_id))::integer,
-        coalesce(array_agg(call_id) filter (where failure is not null), '{}')
-    from counted
-    left join stored on left(stored.ultravox_call_id, 1000) = counted.call_id
+        count(*) filter (where failure is null and is_stored),
+        count(*) filter (where failure is null and not is_stored and is_known),
+        coalesce(array_agg(listed_id) filter (where failure is not null), '{}'),
+        count(*) filter (where failure is null and not is_stored and not is_known)
+    into imported, skipped, failed_call_ids, v_kept_out
+    from listed
+    join counted on call_id = listed_id
+    cross join lateral (
+        select
+            exists (select from stored where stored.ultravox_call_id = listed.ultravox_call_id) as is_stored,
+            exists (
+                select from public.calls as known
+                where known.agency_id = p_job.agency_id and known.ultravox_call_id = listed.ultravox_call_id
+            ) as is_known
+    ) as outcome;
+    if v_kept_out > 0 then
+        raise exception 'a trigger keeps a call out of the table calls';
+    end if;
+    return next;
+end
 $$;

@@ -19,7 +19,10 @@ begin
     for v_call in select call from unnest(p_calls) as calls (call) order by historical_sync.id_in(call), call loop
         begin
             select * into v_one from historical_sync.store_calls_at_once(p_job, array[v_call], p_fetched_at);
-        exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
+        exception when others then
+            if not historical_sync.blames_row(sqlstate) then
+                raise;
+            end if;
             select * into v_one from historical_sync.note_failed_call(p_job.id, v_call, sqlstate);
         end;
         imported := imported + v_one.imported;

@@ -38,6 +38,7 @@ $$;
 -- The two may create temporary objects, as everybody may in a database: the privilege is PUBLIC's, and to revoke it would
 -- take it from the project's own programs. Instead every function of ours looks in pg_catalog before pg_temp.
 revoke all on schema historical_sync from public;
+revoke all on all tables in schema historical_sync from public;
 -- Who does not own public grants nothing there, and is warned: PUBLIC may use it nearly everywhere.
 grant usage on schema public, historical_sync to historical_sync_service, historical_sync_processor;
 
@@ -52,6 +53,30 @@ begin
     ) then
         create policy historical_sync_service_reads on public.users
             for select to historical_sync_service using (true);
+    end if;
+end
+$$;
+
+-- A project can grant new tables to its API roles by default, in every schema.
+do $$
+declare
+    v_role text;
+begin
+    for v_role in select rolname from pg_catalog.pg_roles where rolname in ('anon', 'authenticated') loop
+        execute 'revoke all on schema historical_sync from ' || v_role;
+        execute 'revoke all on all tables in schema historical_sync from ' || v_role;
+    end loop;
+end
+$$;
+
+-- Before Postgres 15 everybody could create objects in public, and a database that was upgraded still allows it.
+do $$
+begin
+    if has_schema_privilege('historical_sync_service', 'public', 'create')
+        or has_schema_privilege('historical_sync_processor', 'public', 'create')
+    then
+        raise warning using message = 'everybody may create objects in the schema public, so that triggers of the tables'
+            ' this service writes must name their tables with a schema: better `revoke create on schema public from public`';
     end if;
 end
 $$;
