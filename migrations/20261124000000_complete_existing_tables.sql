@@ -1,5 +1,5 @@
--- What tables of the project's own lack of ours (service/migrate/tables.py lists it all, and service/migrate/adoption.py has looked at
--- what they have). Their rows have none of it: what cannot be made up for them may be null.
+-- What tables of the project's own lack of ours (service/migrate/tables.py lists it all, and service/migrate/adoption.py
+-- has looked at what they have). Their rows have none of it: what cannot be made up for them may be null.
 alter table public.agencies
     add column if not exists name text;
 

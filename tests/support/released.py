@@ -1,4 +1,4 @@
-"""Databases as the first released version left them (tests/data/make_released.py), to upgrade and to go on with."""
+"""Databases as the first released version left them, to upgrade and to go on with: tests/migrations/data/ made them."""
 
 from collections.abc import Callable
 from uuid import UUID
