@@ -81,6 +81,9 @@ def _wait_for_turn(conn: Connection[Any]) -> None:
 
 def _limit_waits(conn: Connection[Any], wait: str) -> None:
     conn.execute("set statement_timeout = 0")
+    # It holds the lock while the dated files are applied over another connection.
+    conn.execute("set idle_session_timeout = 0")
+    conn.execute("set idle_in_transaction_session_timeout = 0")
     conn.execute("select set_config('lock_timeout', %s, false)", [wait])
 
 

@@ -17,7 +17,8 @@ returns table (
     summary text,
     metadata jsonb,
     data jsonb,
-    number bigint
+    number bigint,
+    listed_id text
 )
 language sql
 stable
@@ -46,7 +47,10 @@ as $$
         call ->> 'summary' as summary,
         case jsonb_typeof(call -> 'metadata') when 'object' then call -> 'metadata' else '{}' end as metadata,
         call as data,
-        listed.number
+        listed.number,
+        -- An index takes no long one.
+        case when length(call ->> 'callId') > 1000 then md5(call ->> 'callId')
+            else coalesce(nullif(call ->> 'callId', ''), 'unknown ' || md5(listed.text)) end as listed_id
     from unnest(p_calls) with ordinality as listed (text, number)
     cross join historical_sync.iso_8601() as instant
     cross join lateral (select listed.text::jsonb as call offset 0) as parsed

@@ -33,7 +33,7 @@ begin
         -- Jitter, so that jobs that failed together do not come back together.
         -- A pause that the API asks for can be longer than the backoff and never shorter: it may ask for none.
         next_attempt_at = now() + greatest(
-            least(p_retry_after, interval '1 day'),
+            case when p_retry_after is not null then least(p_retry_after, interval '1 day') end,
             -- The doubling ends where ten minutes are passed: an interval has its limit as well.
             least(interval '5 seconds' * 2 ^ least(v_failures - 1, 7), interval '10 minutes')
         ) * (1 + random() * 0.2)

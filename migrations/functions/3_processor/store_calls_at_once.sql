@@ -1,9 +1,7 @@
 -- Stores what a job has been given: inserts and updates calls of its range, newest knowledge first, and counts each
 -- once. Raises an exception where one of them cannot be stored.
 create or replace function historical_sync.store_calls_at_once(
-    p_job public.historical_sync_jobs,
-    p_calls text[],
-    p_fetched_at timestamptz
+    p_job public.historical_sync_jobs, p_calls text[], p_fetched_at timestamptz
 )
 returns table (imported integer, skipped integer, failed_call_ids text[])
 language plpgsql
@@ -15,13 +13,10 @@ begin
     perform set_config('search_path', historical_sync.path_for_triggers(), true);
     with listed as materialized (
         -- Of several with one id, one that can be stored.
-        select distinct on (ultravox_call_id)
-            *,
-            case when length(ultravox_call_id) > 1000 then md5(ultravox_call_id) else ultravox_call_id end as listed_id
-        from historical_sync.read_calls(p_calls)
+        select distinct on (ultravox_call_id) * from historical_sync.read_calls(p_calls)
         -- The API's bounds are both inclusive and ours half-open, and not every API keeps to its bounds.
         where created_at is null
-            or (created_at < p_job.date_to and (p_job.date_from is null or created_at >= p_job.date_from))
+            or (created_at < p_job.date_to and created_at >= coalesce(p_job.date_from, '-infinity'))
         order by ultravox_call_id, failure is not null, number
     ),
     stored as (
@@ -29,11 +24,9 @@ begin
             agency_id, ultravox_call_id, source, agent_id, created_at, joined_at, ended_at, end_reason,
             billing_status, billed_seconds, medium, short_summary, summary, metadata, data, fetched_at
         )
-        select
-            p_job.agency_id, ultravox_call_id, 'historical_sync', agent_id, created_at, joined_at, ended_at, end_reason,
+        select p_job.agency_id, ultravox_call_id, 'historical_sync', agent_id, created_at, joined_at, ended_at, end_reason,
             billing_status, billed_seconds, medium, short_summary, summary, metadata, data, p_fetched_at
-        from listed
-        where failure is null
+        from listed where failure is null
         -- One order for everybody: two that store the same calls wait for each other instead of deadlocking.
         order by ultravox_call_id
         on conflict (agency_id, ultravox_call_id) do update
@@ -41,10 +34,9 @@ begin
                 = (excluded.source, excluded.agent_id, excluded.created_at, excluded.joined_at, excluded.ended_at),
             (end_reason, billing_status, billed_seconds, medium)
                 = (excluded.end_reason, excluded.billing_status, excluded.billed_seconds, excluded.medium),
-            (short_summary, summary, metadata, data)
-                = (excluded.short_summary, excluded.summary, excluded.metadata, excluded.data),
-            (fetched_at, updated_at) = (excluded.fetched_at, now())
-        where known.data is distinct from excluded.data and known.fetched_at <= excluded.fetched_at
+            (short_summary, summary, metadata, data, fetched_at, updated_at)
+                = (excluded.short_summary, excluded.summary, excluded.metadata, excluded.data, excluded.fetched_at, now())
+        where known.data is distinct from excluded.data and (known.fetched_at > excluded.fetched_at) is not true
         returning known.ultravox_call_id
     ),
     counted as (
@@ -54,24 +46,17 @@ begin
         returning known.call_id
     )
     select
-        count(*) filter (where failure is null and is_stored),
-        count(*) filter (where failure is null and not is_stored and is_known),
+        count(stored.ultravox_call_id),
+        count(known.ultravox_call_id) filter (where failure is null and stored.ultravox_call_id is null),
         coalesce(array_agg(listed_id) filter (where failure is not null), '{}'),
-        count(*) filter (where failure is null and not is_stored and not is_known)
+        count(*) filter (where failure is null and stored.ultravox_call_id is null and known.ultravox_call_id is null)
     into imported, skipped, failed_call_ids, v_kept_out
     from listed
     join counted on call_id = listed_id
-    cross join lateral (
-        select
-            exists (select from stored where stored.ultravox_call_id = listed.ultravox_call_id) as is_stored,
-            exists (
-                select from public.calls as known
-                where known.agency_id = p_job.agency_id and known.ultravox_call_id = listed.ultravox_call_id
-            ) as is_known
-    ) as outcome;
-    if v_kept_out > 0 then
-        raise exception 'a trigger keeps a call out of the table calls';
-    end if;
+    left join stored using (ultravox_call_id)
+    left join public.calls as known
+        on known.agency_id = p_job.agency_id and known.ultravox_call_id = listed.ultravox_call_id;
+    perform historical_sync.refuse_kept_out(v_kept_out);
     return next;
 end
 $$;
