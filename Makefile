@@ -6,7 +6,7 @@ BIN := .venv/bin
 JOBS := 6
 
 .DEFAULT_GOAL := help
-.PHONY: help run token migrate test test-clients test-stack check bench
+.PHONY: help run token migrate test test-clients test-stack check docs bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ check: .venv/.ready ## What CI runs: lint, format, types, import contracts, test
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -n $(JOBS)
+
+docs: .venv/.ready ## Write what docs/ and .env.example take from the code
+	@$(BIN)/python -m docs.make
 
 bench: .venv/.ready ## Run the benchmarks: imports, and requests per second where wrk is installed
 	@$(BIN)/python -m bench.process

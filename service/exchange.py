@@ -121,6 +121,16 @@ class _Response(HTTPResponse):
         super().__init__(*args, **kwargs)
         self.fp = io.BufferedReader(_FairReader(self.fp.detach()))
 
+    def _read_status(self) -> tuple[str, int, str]:
+        """Read the status line of the answer. Interim ones may come before (RFC 9110, section 15.2)."""
+        # http.client itself passes over 100 alone.
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # http.client's own
+        while 101 < status < 200:
+            while self.fp.readline(READ_BYTES).strip():
+                pass
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+        return version, status, reason
+
 
 class _Connection(HTTPConnection):
     """Shows its socket before anything is said on it: a TLS handshake can drip as well."""
@@ -141,45 +151,56 @@ class _SecureConnection(_Connection, HTTPSConnection):
 class Origin:
     """What lies under a URL, to be asked for with GET. Thread-safe; keeps its connections."""
 
-    def __init__(self, url: str, *, largest: int, connections: int = 0) -> None:
-        """Take bodies of at most `largest` bytes, and keep so many idle connections."""
+    def __init__(self, url: str, *, connections: int = 0) -> None:
+        """Keep so many idle connections."""
         self._url = urlsplit(url)
-        self._largest = largest
         self._connections = connections
         self._idle: list[_Connection] = []
         weakref.finalize(self, _close_all, self._idle)
 
-    def get(self, target: str = "", headers: Mapping[str, str] | None = None, *, seconds: float) -> Answer:
+    def get(
+        self, target: str = "", headers: Mapping[str, str] | None = None, *, largest: int, seconds: float
+    ) -> Answer:
         """Ask for `target`, a path and query below the URL. A redirect is an answer like any other.
 
-        Raises ExchangeError, at the latest after so many seconds.
+        Raises ExchangeError, at the latest after so many seconds, and where a body has more than `largest` bytes.
         """
         conn = self._idle_connection() or self._new_connection(seconds)
         conn.line = _Line()
         answer: Future[Answer] = Future()
-        exchange = (conn, self._url.path + target, headers or {}, seconds, answer)
+        exchange = (conn, self._url.path + target, headers or {}, largest, seconds, answer)
         threading.Thread(target=self._converse, args=exchange, name="exchange", daemon=True).start()
         wait([answer], seconds)
         if answer.cancel():  # a future has a result or is cancelled, whatever comes at the same time
             conn.line.hang_up()
             raise ExchangeError(f"it gave no whole answer within {seconds:g} seconds", cause="the deadline")
         result = answer.result()
-        self._keep(conn)
+        # Where the protocol says that there is no body, one that comes all the same would be the next answer's.
+        if result.status >= 200 and result.status not in (204, 304):
+            self._keep(conn)
+        else:
+            conn.close()
         return result
 
     def _converse(
-        self, conn: _Connection, target: str, headers: Mapping[str, str], seconds: float, answer: Future[Answer]
+        self,
+        conn: _Connection,
+        target: str,
+        headers: Mapping[str, str],
+        largest: int,
+        seconds: float,
+        answer: Future[Answer],
     ) -> None:
         try:
             with conn.line:
-                said = self._ask(conn, target, headers, seconds)
+                said = self._ask(conn, target, headers, largest, seconds)
             answer.set_result(said)
         except Exception as error:  # whatever it is, it is for whoever asked; InvalidStateError: nobody waits any more
             conn.close()
             with suppress(InvalidStateError):
                 answer.set_exception(_explained(error))
 
-    def _ask(self, conn: _Connection, target: str, headers: Mapping[str, str], seconds: float) -> Answer:
+    def _ask(self, conn: _Connection, target: str, headers: Mapping[str, str], largest: int, seconds: float) -> Answer:
         if conn.sock is None:
             conn.connect()
         else:
@@ -188,14 +209,14 @@ class Origin:
         # parse_url escapes what a request line cannot carry.
         conn.request("GET", parse_url(target).request_uri, headers=headers, preload_content=False)
         with closing(conn.getresponse()) as response:
-            return Answer(response.status, response.headers, self._read(response))
+            return Answer(response.status, response.headers, self._read(response, largest))
 
-    def _read(self, response: BaseHTTPResponse) -> bytearray:
+    def _read(self, response: BaseHTTPResponse, largest: int) -> bytearray:
         body = bytearray()
         while part := response.read1(READ_BYTES):  # unpacks no more than that at once
             body += part
-            if len(body) > self._largest:
-                raise AnswerTooLargeError(f"larger than {self._largest / MIB:g} MiB", cause=f"after {len(body)} bytes")
+            if len(body) > largest:
+                raise AnswerTooLargeError(f"larger than {largest / MIB:g} MiB", cause=f"after {len(body)} bytes")
         return body
 
     def _idle_connection(self) -> _Connection | None:
@@ -224,7 +245,9 @@ def _close_all(connections: list[_Connection]) -> None:
 
 def _explained(error: Exception) -> Exception:
     if isinstance(error, OSError | HTTPException | HTTPError):
-        return ExchangeError(_in_plain_words(error.__cause__ or error), cause=repr(error))
+        # Named only: the text of some quotes what the server has said, and that can be the request and its key.
+        kinds = [type(each).__name__ for each in (error, error.__cause__ or error.__context__) if each]
+        return ExchangeError(_in_plain_words(error.__cause__ or error), cause=" from ".join(kinds))
     return error
 
 

@@ -29,49 +29,73 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         description="Postgres connection URL of the web service, role historical_sync_service"
     )
-    database_pool_size: int = Field(8, ge=1, le=200, description="connections per gunicorn worker, at most")
+    database_pool_size: int = Field(8, ge=1, le=200, description="Connections per gunicorn worker, at most")
     database_pool_timeout: float = Field(
-        2.0, gt=0, le=30, description="seconds a request waits for a connection before it is a 503"
+        2.0, gt=0, le=30, description="Seconds a request waits for a connection before it is a 503"
     )
     database_statement_timeout: float = Field(
         5.0,
         ge=0.1,
         le=60,
-        description="seconds a statement may take, where the database role sets no statement_timeout itself",
+        description="Seconds a statement may take, where the database role sets no statement_timeout itself; half of it"
+        " for a lock",
     )
     processor_database_url: SecretStr | None = Field(
-        None, description="connection URL of the processor, role historical_sync_processor; else DATABASE_URL"
+        None,
+        description="Postgres connection URL of the processor, role historical_sync_processor; DATABASE_URL if empty,"
+        " whose role may not do what a processor needs",
     )
-    supabase_url: str | None = Field(None, description="project URL: its JWKS verifies tokens and it is their issuer")
+    supabase_url: str | None = Field(
+        None,
+        description="URL of the Supabase project: its published keys verify ES256, RS256 and EdDSA tokens, and it is"
+        " their issuer",
+    )
     supabase_jwt_secret: SecretStr | None = Field(
         None,
         validate_default=True,
-        description="the project's HS256 secret, 32 bytes or more",
+        description="The project's HS256 secret, 32 bytes or more",
     )
     cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("*",), description="comma-separated origins of the dashboard, or *"
+        ("*",), description="Origins of the dashboard, comma-separated, or *"
     )
-    ultravox_api_url: str = Field("https://api.ultravox.ai", description="origin of the Ultravox API")
+    ultravox_api_url: str = Field(
+        "https://api.ultravox.ai", description="Origin of the Ultravox API; a key goes nowhere else"
+    )
     ultravox_api_key: SecretStr | None = Field(None, description="API key for agencies without one of their own")
-    ultravox_timeout: float = Field(30.0, gt=0, le=300, description="seconds a whole answer of the API may take")
+    ultravox_timeout: float = Field(
+        30.0,
+        gt=0,
+        le=300,
+        description="Seconds a whole answer of the API may take, from the look-up of its name to the last byte",
+    )
     ultravox_requests_per_second: float = Field(
-        200.0, gt=0, le=1000, description="requests per API key and processor; Ultravox allows 200"
+        200.0, gt=0, le=1000, description="Requests per API key and processor; Ultravox allows 200"
     )
     credentials_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Fernet keys that encrypt the agencies' API keys, comma-separated, newest first"
+        (),
+        description="Fernet keys that encrypt the agencies' own API keys, comma-separated, newest first;"
+        " docs/configuration.md says how to make one",
     )
-    lease_seconds: float = Field(60.0, ge=1, le=3600, description="seconds after which a silent processor is replaced")
-    processor_jobs: int = Field(4, ge=1, le=64, description="jobs a processor works on at once")
-    processor_windows: int = Field(8, ge=1, le=64, description="windows of a job that page at once")
+    lease_seconds: float = Field(60.0, ge=1, le=3600, description="Seconds after which a silent processor is replaced")
+    processor_jobs: int = Field(4, ge=1, le=64, description="Jobs a processor works on at once")
+    processor_windows: int = Field(8, ge=1, le=64, description="Windows of a job that page at once")
     processor_max_failures: int = Field(
-        10, ge=1, le=100, description="failures in a row, without a page stored, after which a job fails"
+        10, ge=1, le=100, description="Failures in a row, without a page stored, after which a job fails"
     )
-    host: str = Field("127.0.0.1", pattern=r"^[\w.:-]+$", description="address that the web service listens on")
-    port: int = Field(8000, ge=1, le=65535, description="port of the web service")
-    web_workers: int = Field(2, ge=1, le=64, description="gunicorn processes")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+    host: str = Field(
+        "127.0.0.1",
+        pattern=r"^[\w.:-]+$",
+        description="Address that the web service listens on; the image sets 0.0.0.0",
+    )
+    port: int = Field(8000, ge=1, le=65535, description="Port of the web service")
+    web_workers: int = Field(
+        2, ge=1, le=64, description="gunicorn processes, each with up to 768 connections of clients"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged: debug, info, warning or error"
+    )
     log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="auto is console on a terminal and JSON elsewhere"
+        "auto", description="json, console, or auto: console on a terminal and JSON elsewhere"
     )
 
     def processor_url(self) -> SecretStr:

@@ -86,11 +86,11 @@ def tls_of(certificate: Path) -> ssl.SSLContext:
 
 
 def origin_of(url: str, connections: int = 1) -> Origin:
-    return Origin(url, largest=MIB, connections=connections)
+    return Origin(url, connections=connections)
 
 
 def get(origin: Origin, seconds: float = LONG) -> Answer:
-    return in_time(lambda: origin.get("/api/calls", seconds=seconds))
+    return in_time(lambda: origin.get("/api/calls", largest=MIB, seconds=seconds))
 
 
 def wait_for_the_thread() -> None:
@@ -149,7 +149,7 @@ from service.exchange import ExchangeError, Origin
 
 def ask(url):
     try:
-        Origin(url, largest=1024).get("/api/calls", seconds=0.2)
+        Origin(url).get("/api/calls", largest=1024, seconds=0.2)
     except ExchangeError as error:
         print(error)
 
@@ -253,7 +253,7 @@ def test_answers_around_the_deadline_come_whole_or_not_at_all_and_break_no_other
 
     def ask(_: int) -> str:
         try:
-            return origin.get("/api/calls", seconds=seconds).body.decode()
+            return origin.get("/api/calls", largest=MIB, seconds=seconds).body.decode()
         except ExchangeError as error:
             return str(error)
 

@@ -28,6 +28,7 @@ class Column(NamedTuple):
     types: tuple[str, ...]
     written: Written = ""
     required: bool = False  # cannot be added to a table that lacks it
+    description: str = ""  # for docs/data.md, where the table is shown
 
 
 class Table(NamedTuple):
@@ -87,25 +88,31 @@ TABLES = {
     "calls": Table(
         "20261124000000_complete_existing_tables",
         {
-            "agency_id": Column(UUID, "always"),
-            "ultravox_call_id": Column(TEXT, "always"),
-            "source": Column(TEXT, "always"),
-            "agent_id": Column(TEXT, "or null"),
-            "created_at": Column(TIME, "always"),
-            "joined_at": Column(TIME, "or null"),
-            "ended_at": Column(TIME, "or null"),
-            "duration_seconds": Column(NUMERIC),
-            "end_reason": Column(TEXT, "or null"),
-            "billing_status": Column(TEXT, "or null"),
-            "billed_seconds": Column(NUMERIC, "or null"),
-            "medium": Column(TEXT, "or null"),
-            "short_summary": Column(TEXT, "or null"),
-            "summary": Column(TEXT, "or null"),
-            "metadata": Column(JSONB, "always"),
-            "data": Column(JSONB, "always"),
-            "imported_at": Column(TIME),
-            "updated_at": Column(TIME),
-            "fetched_at": Column(TIME, "always"),
+            "agency_id": Column(
+                UUID, "always", description="Whose call it is; names the row together with the next one"
+            ),
+            "ultravox_call_id": Column(TEXT, "always", description="Ultravox' `callId`; made up where there is none"),
+            "source": Column(TEXT, "always", description="`historical_sync` here, `webhook` for a live feed"),
+            "agent_id": Column(TEXT, "or null", description="Ultravox' `agentId`, else the `agentId` of its `agent`"),
+            "created_at": Column(TIME, "always", description="When the call was created, by Ultravox"),
+            "joined_at": Column(TIME, "or null", description="When somebody joined it; null where nobody did"),
+            "ended_at": Column(TIME, "or null", description="When it ended"),
+            "duration_seconds": Column(NUMERIC, description="From `joined_at` to `ended_at`, by the database"),
+            "end_reason": Column(TEXT, "or null", description="Ultravox' `endReason`, such as `hangup` or `unjoined`"),
+            "billing_status": Column(TEXT, "or null", description="Ultravox' `billingStatus`"),
+            "billed_seconds": Column(NUMERIC, "or null", description="Ultravox' `billedDuration`, in seconds"),
+            "medium": Column(TEXT, "or null", description="How the call was made, such as `twilio` or `webRtc`"),
+            "short_summary": Column(TEXT, "or null", description="Ultravox' `shortSummary`"),
+            "summary": Column(TEXT, "or null", description="Ultravox' `summary`"),
+            "metadata": Column(JSONB, "always", description="Ultravox' `metadata`, as the agency has set it"),
+            "data": Column(JSONB, "always", description="The whole call as Ultravox gave it, so that no field is lost"),
+            "imported_at": Column(TIME, description="When the row was first stored"),
+            "updated_at": Column(TIME, description="When the row last changed"),
+            "fetched_at": Column(
+                TIME,
+                "always",
+                description="When Ultravox was asked for it; what was fetched later wins",
+            ),
         },
         gets_rows=True,
     ),

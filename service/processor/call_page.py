@@ -142,7 +142,7 @@ def _query_of(link: object) -> str | None:
         query = urlsplit(link).query if isinstance(link, str) else ""
     except ValueError:
         query = ""
-    if not query:
+    if not query.isprintable() or not query:
         raise UnfollowableNextError(link)
     return query
 

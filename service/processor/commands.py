@@ -37,9 +37,10 @@ def process_historical_sync(watch: bool, max_seconds: float | None) -> None:
         failure = error
     progress.close()
     results = [result.as_json() for result in dispatcher.results()]
-    click.echo(json.dumps({"results": results} if results else {"processed": 0, "message": "No pending jobs"}))
     if failure is not None:
+        click.echo(json.dumps({"error": "The database cannot be worked with: look at PROCESSOR_DATABASE_URL."}))
         raise click.ClickException(str(failure)) from failure
+    click.echo(json.dumps({"results": results} if results else {"processed": 0, "message": "No pending jobs"}))
 
 
 def _stop_at(dispatcher: Dispatcher, max_seconds: float | None) -> None:

@@ -11,6 +11,8 @@ from service.processor.errors import JobFailedError
 REPEATED_PAGES = 3
 EMPTY_PAGES = 100
 BARREN_PAGES = 10_000
+# Halving a range of years down to a second takes less than half as many.
+FORGOTTEN_IN_A_ROW = 60
 
 
 @dataclass
@@ -33,3 +35,18 @@ class EndlessGuard:
         self._seen.add(known)
         if self._repeated >= REPEATED_PAGES or self._empty >= EMPTY_PAGES or self._barren >= BARREN_PAGES:
             raise JobFailedError("Ultravox keeps giving next pages without new calls. Try again later.")
+
+
+@dataclass
+class ForgottenCursors:
+    """Tells an API whose cursors are of no use, over all windows of a job: one after the other, and no call is new."""
+
+    _in_a_row: int = 0
+
+    def note(self, *, brought_calls: bool) -> None:
+        """Raises JobFailedError."""
+        self._in_a_row = 0 if brought_calls else self._in_a_row + 1
+        if self._in_a_row > FORGOTTEN_IN_A_ROW:
+            raise JobFailedError(
+                "Ultravox forgets its place in the list again and again, without new calls. Try again later."
+            )

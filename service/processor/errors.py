@@ -16,6 +16,10 @@ class RetryableError(Exception):
         self.retry_after = retry_after
 
 
+class PageTooLargeError(RetryableError):
+    """A page has more bytes than are taken; a smaller one may do."""
+
+
 class StaleCursorError(Exception):
     """Ultravox has forgotten the cursor; the window that it belongs to starts afresh."""
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from service.exchange import MIB, Answer, AnswerTooLargeError, ExchangeError, Origin
 from service.processor.call_page import CallPage, NotAPageError, UnfollowableNextError, parse_page
-from service.processor.errors import JobFailedError, RetryableError, StaleCursorError
+from service.processor.errors import JobFailedError, PageTooLargeError, RetryableError, StaleCursorError
 
 CALLS = "/api/calls"
 RETRYABLE_STATUSES = {408, 425, 429}
@@ -25,6 +25,8 @@ RETRYABLE_STATUSES = {408, 425, 429}
 STALE_CURSOR_STATUSES = {400, 404, 410, 422}
 # Unpacked. Several windows page at once and each copy counts; a page of real calls stays far below.
 LARGEST_ANSWER = 32 * MIB
+# So much is taken of a page that could be asked for in smaller ones: all windows of all jobs have one in hand.
+HANDY_ANSWER = 2 * MIB
 LONGEST_RETRY_AFTER = 86400.0
 
 log = structlog.get_logger(__name__)
@@ -38,7 +40,10 @@ class UltravoxClient:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._counts: Counter[int] = Counter()
-        self._origin = Origin(url, largest=LARGEST_ANSWER, connections=connections)
+        self._url = url
+        self._connections = connections
+        # One for each key: whatever goes wrong on a connection, no agency gets another one's answer.
+        self._origins: dict[str, Origin] = {}
 
     def take_counts(self) -> Counter[int]:
         """Return the requests by status since the last call; 0 stands for no answer."""
@@ -50,29 +55,33 @@ class UltravoxClient:
         with self._lock:
             self._counts[status] += 1
 
-    def page(self, api_key: SecretStr, query: str) -> CallPage:
-        """Fetch one page.
+    def page(self, api_key: SecretStr, query: str, *, largest: int = LARGEST_ANSWER) -> CallPage:
+        """Fetch one page of at most `largest` bytes, unpacked.
 
-        Raises RetryableError, StaleCursorError, or JobFailedError for what no retry will mend.
+        Raises RetryableError, PageTooLargeError, StaleCursorError, or JobFailedError for what no retry will mend.
         """
         key = api_key.get_secret_value()
         if not (key.isascii() and key.isprintable()):
             raise JobFailedError("The agency's API key has characters that no key has. Set a valid key and resume.")
         asked_at = time.monotonic()
-        return _page(self._fetch(query, key), asked_at)
+        return _page(self._fetch(query, key, largest), asked_at)
 
-    def _fetch(self, query: str, key: str) -> bytearray:
+    def _fetch(self, query: str, key: str, largest: int) -> bytearray:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "X-API-Key": key}
         try:
-            answer = self._origin.get(f"{CALLS}?{query}", headers, seconds=self._timeout)
+            answer = self._origin(key).get(f"{CALLS}?{query}", headers, largest=largest, seconds=self._timeout)
         except ExchangeError as error:
             self._count(0)
             log.warning("ultravox_exchange_failed", cause=error.cause)
-            raise RetryableError(_sentence(error)) from None
+            raise _unreached(error) from None
         self._count(answer.status)
         if answer.status != 200:
             raise _failure(answer, has_cursor="cursor=" in query)
         return answer.body
+
+    def _origin(self, key: str) -> Origin:
+        with self._lock:
+            return self._origins.setdefault(key, Origin(self._url, connections=self._connections))
 
 
 def first_query(starts_at: datetime | None, ends_at: datetime, page_size: int) -> str:
@@ -92,10 +101,10 @@ def _page(data: bytearray, asked_at: float) -> CallPage:
         raise RetryableError(f"Ultravox answered with something that is no page of calls ({error})") from None
 
 
-def _sentence(error: ExchangeError) -> str:
+def _unreached(error: ExchangeError) -> RetryableError:
     if isinstance(error, AnswerTooLargeError):
-        return f"Ultravox' answer is {error}"
-    return f"Ultravox cannot be reached: {error}"
+        return PageTooLargeError(f"Ultravox' answer is {error}")
+    return RetryableError(f"Ultravox cannot be reached: {error}")
 
 
 def _failure(answer: Answer, *, has_cursor: bool) -> Exception:

@@ -7,7 +7,7 @@ it starts afresh: before its second page, when others wait for work, or when the
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -17,13 +17,15 @@ from service.database import Conn, Database
 from service.jobs import leases
 from service.jobs.leases import Claim, Stored, Window
 from service.processor.call_page import CallPage
-from service.processor.endless_guard import EndlessGuard
-from service.processor.errors import JobFailedError, StaleCursorError
+from service.processor.endless_guard import EndlessGuard, ForgottenCursors
+from service.processor.errors import StaleCursorError
 from service.processor.page_fetcher import PageFetcher
 from service.processor.ultravox import first_query
 
-# Neighbouring windows overlap by so much, for an API that takes a bound for exclusive.
-SEAM = timedelta(seconds=1)
+# Neighbouring windows overlap, for an API that takes a bound for exclusive or rounds it: by the first of these that is
+# a small part of the window.
+OVERLAPS = (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1))
+SMALL_PART = 40
 
 T = TypeVar("T")
 
@@ -41,6 +43,7 @@ class WindowImporter:
     stopped: Callable[[], bool]
     wants_cut: Callable[[CallPage], bool]
     on_stored: Callable[[Claim, Stored], None]
+    forgotten: ForgottenCursors = field(default_factory=ForgottenCursors)
 
     def run(self, window: Window) -> list[Window]:
         """Import a window from its checkpoint on, to its end; or cut it, and return what it was cut into.
@@ -67,11 +70,11 @@ class WindowImporter:
 
     def _first_query(self, window: Window) -> str:
         # Outside of the job's range nothing is wanted; what two windows bring is counted once.
-        starts_at, ends_at = window.starts_at, window.ends_at
+        starts_at, ends_at, overlap = window.starts_at, window.ends_at, _overlap(window)
         if starts_at is not None and starts_at != self.claim.date_from:
-            starts_at -= SEAM
+            starts_at = max(starts_at - overlap, self.claim.date_from or starts_at - overlap)
         if ends_at != self.claim.date_to:
-            ends_at += SEAM
+            ends_at = min(ends_at + overlap, self.claim.date_to)
         return first_query(starts_at, ends_at, self.claim.page_size)
 
     def _store(self, window: Window, page: CallPage) -> Stored:
@@ -95,10 +98,9 @@ class WindowImporter:
     def _start_afresh(self, window: Window, endless: EndlessGuard) -> list[Window]:
         """Return windows in place of one whose cursor the API has forgotten: smaller ones, that need fewer cursors."""
         log.info("cursor_forgotten", job_id=str(self.claim.job_id), window=window.id)
+        self.forgotten.note(brought_calls=endless.brought_calls)
         if halves := self._cut(window):
             return halves
-        if window.cursor is None and not endless.brought_calls:
-            raise JobFailedError("Ultravox forgets its place in the list again and again, without new calls.")
         self._through_outages(lambda conn: leases.restart_window(conn, self.claim, window.id))
         return [replace(window, cursor=None)]
 
@@ -107,3 +109,10 @@ class WindowImporter:
 
     def _through_outages(self, statement: Callable[[Conn], T]) -> T:
         return self.database.run_through_outages(statement, seconds=self.lease.total_seconds())
+
+
+def _overlap(window: Window) -> timedelta:
+    if window.starts_at is None:
+        return OVERLAPS[0]
+    width = window.ends_at - window.starts_at
+    return next((overlap for overlap in OVERLAPS if overlap * SMALL_PART <= width), OVERLAPS[-1])

@@ -50,7 +50,7 @@ class Jwks:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._origin = Origin(url, largest=LARGEST_DOCUMENT)
+        self._origin = Origin(url)
         self._lock = threading.Lock()
         self._keys: dict[str, PyJWK] | None = None
         self._expires_at = 0.0
@@ -114,7 +114,7 @@ class Jwks:
         log.warning("jwks_fetch_failed", url=self._url, cause=cause)
 
     def _download(self) -> dict[str, PyJWK]:
-        answer = self._origin.get(seconds=FETCH_SECONDS)
+        answer = self._origin.get(largest=LARGEST_DOCUMENT, seconds=FETCH_SECONDS)
         if answer.status != 200:
             raise ValueError(f"status {answer.status}")
         return parse_jwks(json.loads(answer.body))

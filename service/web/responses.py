@@ -51,7 +51,8 @@ def _begin() -> Response | None:
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
     if REFUSAL in request.environ:
         raise request.environ[REFUSAL]
-    if isinstance(request.routing_exception, NotFound) and "Access-Control-Request-Method" in request.headers:
+    preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    if preflight and isinstance(request.routing_exception, NotFound):
         return Response()  # a browser shows a page the 404 only after a preflight that succeeds
     return None
 

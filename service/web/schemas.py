@@ -75,7 +75,7 @@ class DateRange(Sent):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"date_from": "2026-01-01"}]})
 
-    date_from: Instant | None = Field(None, description="ISO 8601: the first instant to import. Absent: all.")
+    date_from: Instant | None = Field(None, description="ISO 8601: the first instant to import. Absent: no bound.")
     date_to: Instant | None = Field(None, description="ISO 8601: the first instant not to import. Absent: now.")
 
     @model_validator(mode="after")

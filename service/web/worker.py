@@ -84,6 +84,8 @@ class Client:
         return data
 
     def _received(self, size: int) -> bytes:
+        # A socket that has something to read does not let others have a turn.
+        gevent.sleep(0)
         left = self._deadline - time.monotonic()
         if left <= 0:  # a socket that has something to read would not look at its timeout
             return self.hang_up()
