@@ -171,7 +171,10 @@ class TestClaim:
             assert lessee.claim() is None
         assert lessee.take()[0].job_id == first
 
-    def test_a_row_that_cannot_be_claimed_stops_no_other_agencys_job(self, lessee: Lessee, sql: Sql) -> None:
+    @pytest.mark.parametrize("errcode", ["P0001", "PT403", "P0002", "22023"])
+    def test_a_row_that_cannot_be_claimed_stops_no_other_agencys_job(
+        self, lessee: Lessee, sql: Sql, errcode: str
+    ) -> None:
         """A rule of the project's own refuses every change of one job, and the lease of another one."""
         stuck, failing, sound = (add_job(sql, add_agency(sql)) for _ in range(3))
         with sql.transaction():
@@ -180,7 +183,7 @@ class TestClaim:
                 create function pg_temp.refuse() returns trigger language plpgsql as $$
                 begin
                     if new.id = '{stuck}' or (new.id = '{failing}' and new.status = 'in_progress') then
-                        raise exception 'not this one';
+                        raise exception 'not this one' using errcode = '{errcode}';
                     end if;
                     return new;
                 end $$
@@ -195,6 +198,24 @@ class TestClaim:
         assert (status(sql, stuck), status(sql, failing)) == ("pending", "failed")
         assert "cannot be worked on" in job(sql, failing)["error_message"]
         sql.execute("drop trigger refuse on public.historical_sync_jobs")
+
+    @pytest.mark.parametrize("lease", ["'300000 years'", "'-1 second'", "'infinity'", "null"])
+    def test_a_lease_that_is_none_is_refused_and_fails_no_job(self, sql: Sql, agency_id: UUID, lease: str) -> None:
+        job_id = add_job(sql, agency_id)
+        with pytest.raises((errors.InvalidParameterValue, errors.DataError)):
+            sql.execute(f"select * from historical_sync.claim_due_job({lease}::interval)")
+        assert status(sql, job_id) == "pending"
+
+    def test_the_first_page_again_gives_no_retry_budget_back(self, lessee: Lessee, sql: Sql, agency_id: UUID) -> None:
+        job_id = add_job(sql, agency_id)
+        claim, window = lessee.take()
+        lessee.apply(store_page, claim, window)
+        sql.execute(f"{SET} consecutive_failures = 3")
+        lessee.apply(TRANSITIONS["restart_window"], claim, window)
+        lessee.apply(store_page, claim, window)
+        assert job(sql, job_id)["consecutive_failures"] == 3
+        lessee.store(claim, window, [], "cursor=another")
+        assert job(sql, job_id)["consecutive_failures"] == 0
 
     def test_a_lease_that_ran_out_is_a_failure_and_a_job_given_back_is_none(
         self, lessee: Lessee, sql: Sql, agency_id: UUID

@@ -310,3 +310,34 @@ def test_our_roles_may_create_nothing_that_others_can_find(own_database_url: str
         for statement in ("create schema mine", "create table public.mine ()", "create table historical_sync.mine ()"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 conn.execute(statement)
+
+
+def test_a_trigger_of_the_project_runs_nothing_that_one_of_our_roles_has_planted(
+    own_database_url: str,
+) -> None:
+    """It names its table without a schema, and is run by our functions with the rights of the owner."""
+    with connect(own_database_url) as owner:
+        owner.execute(
+            """
+            create table public.job_log (job_id uuid);
+            create function public.log_job() returns trigger language plpgsql as
+                $$ begin insert into job_log values (new.id); return new; end $$;
+            create trigger log_job after insert or update on public.historical_sync_jobs
+                for each row execute function public.log_job();
+            """
+        )
+        agency_id = add_agency(owner)
+        with connect(login_url(own_database_url, "historical_sync_service")) as service:
+            service.execute(
+                """
+                create temporary table job_log (job_id uuid);
+                create function pg_temp.evil() returns trigger language plpgsql as
+                    $$ begin raise exception 'evil ran as %', current_user; end $$;
+                create trigger evil before insert on pg_temp.job_log for each row execute function pg_temp.evil();
+                """
+            )
+            [row] = service.execute(
+                "select historical_sync.create_job(%s, null, null, now()) as id", [agency_id]
+            ).fetchall()
+            service.execute("select * from historical_sync.cancel_job(%s, %s)", [agency_id, row["id"]])
+        assert owner.execute("select from public.job_log").rowcount >= 2

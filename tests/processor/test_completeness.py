@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from service.database import Database
 from service.jobs import leases
+from service.processor.errors import JobFailedError
 from service.processor.page_fetcher import PageFetcher
 from service.processor.rate_limiter import RateLimiter
 from service.processor.window_importer import WindowImporter
@@ -166,3 +167,22 @@ def test_any_number_of_calls_can_share_an_instant(
 def test_thirty_empty_pages_before_the_calls_are_gone_through(importer: Importer) -> None:
     account = Account([FROM + timedelta(hours=n) for n in range(9)], empty_pages=30)
     assert_complete(importer, account, importer.run(account, FROM, TO, lambda: False))
+
+
+@pytest.mark.parametrize("unit", [timedelta(seconds=1), timedelta(minutes=1)])
+def test_bounds_that_are_coarse_and_exclusive_lose_no_call_at_the_seams(importer: Importer, unit: timedelta) -> None:
+    """Windows of a day and a third each; a minute is still a small part of them."""
+    created = [FROM + timedelta(seconds=n * 97) for n in range(2300)]
+    account = Account(
+        created, resolution=unit, filters_by_shown=True, rounds_bounds=unit, exclusive=True, page_size=100
+    )
+    cuts = iter([True, True, True])
+    assert_complete(importer, account, importer.run(account, FROM, TO, lambda: next(cuts, False)))
+
+
+@pytest.mark.parametrize("bounds", [frozenset(), frozenset(["fromDate", "toDate"])])
+def test_an_api_whose_cursors_are_of_no_use_is_given_up(importer: Importer, bounds: frozenset[str]) -> None:
+    account = Account([FROM] * 50, ignores=bounds, page_size=10, forgets_all=True)
+    with pytest.raises(JobFailedError, match="forgets its place"):
+        importer.run(account, None, TO, lambda: False)
+    assert account.requests < 500

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from service.exchange import MIB
 from service.processor.call_page import CallPage
@@ -325,3 +326,38 @@ def test_an_answer_with_what_postgres_refuses_comes_mended(ask: Callable[..., Ca
 @pytest.mark.parametrize("number", ["NaN", "1e999", "1" * 5000])
 def test_an_answer_with_an_impossible_number_is_an_answer(ask: Callable[..., CallPage], number: str) -> None:
     assert first_id(ask(answer(b'{"results": [{"callId": "a", "n": %b}]}' % number.encode()))) == "a"
+
+
+@pytest.mark.parametrize("status", [102, 103])
+def test_interim_answers_are_passed_over(api: Api, ask: Callable[..., CallPage], status: int) -> None:
+    interim = f"HTTP/1.1 {status} Soon\r\nLink: </x>\r\n\r\n".encode()
+    assert first_id(ask(interim + interim + page_of({"callId": "a"}))) == "a"
+
+
+def test_a_connection_of_one_key_never_carries_the_answer_of_another(api: Api, ask: Callable[..., CallPage]) -> None:
+    for key in ("key-a", "key-b", "key-a"):
+        ask(page_of(), key=key)
+    assert len(api.peers) == 2
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_connection_on_which_a_body_may_come_late_is_not_used_again(
+    api: Api, ask: Callable[..., CallPage], status: int
+) -> None:
+    with suppress(*ERRORS):
+        ask(answer(b"", status))
+    ask(page_of())
+    assert len(api.peers) == 2
+
+
+def test_what_a_server_says_instead_of_a_status_is_not_logged(ask: Callable[..., CallPage]) -> None:
+    with capture_logs() as logs, pytest.raises(RetryableError):
+        ask(f"Bad request; headers were X-API-Key: {KEY}\r\n\r\n".encode())
+    assert [line["event"] for line in logs] == ["ultravox_exchange_failed"]
+    assert KEY not in str(logs)
+
+
+@pytest.mark.parametrize("link", ["?cursor=a\x00", "?cursor=\ud800"])
+def test_a_next_page_that_no_request_can_name_is_a_final_error(ask: Callable[..., CallPage], link: str) -> None:
+    with pytest.raises(JobFailedError, match="cannot be followed"):
+        ask(page_of(next=link))

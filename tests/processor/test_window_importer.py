@@ -115,7 +115,7 @@ def test_an_endless_api_is_given_up(job: Import, count: int, faults: Faults) -> 
     with pytest.raises(JobFailedError, match="without new calls") as caught:
         job.work(claim)
     assert type(caught.value) is JobFailedError
-    assert job.server.stats.requests < 150
+    assert job.server.stats.requests < 250
 
 
 @pytest.mark.parametrize(
@@ -175,3 +175,22 @@ def test_a_stop_ends_a_wait(job: Import) -> None:
     job.stopped = lambda: job.server.stats.requests > 0
     with pytest.raises(StopRequested):
         job.work(claim)
+
+
+def test_a_page_of_too_many_bytes_is_asked_for_in_smaller_ones_for_the_rest_of_the_job(
+    job: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_fetcher, "HANDY_ANSWER", 5_000)
+    job.server.faults = Faults(max_page_size=100)
+    job.put(*({**call, "summary": "x" * 1_000} for call in calls(20)))
+    job.run()
+    assert (len(job.rows()), job.counts()) == (20, (20, 20, 0, 0))
+    # 100, 50, 25, 12, 6 and then pages of 3.
+    assert job.server.stats.requests == 5 + 7
+
+
+def test_a_single_call_may_have_more_bytes_than_a_page(job: Import, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_fetcher, "HANDY_ANSWER", 500)
+    job.put(*calls(2), call_at(FROM, "large", summary="x" * 1_000))
+    job.run()
+    assert job.counts() == (3, 3, 0, 0)

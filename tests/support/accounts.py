@@ -32,12 +32,13 @@ class Account:
     overlap: int = 0  # calls of a page that the next one begins with
     empty_pages: int = 0  # before the calls
     forgets: frozenset[int] = frozenset()  # requests, by number, whose cursor is not known any more
+    forgets_all: bool = False
     requests: int = 0
 
-    def page(self, _: SecretStr, query: str) -> CallPage:
+    def page(self, _: SecretStr, query: str, *, largest: int = 0) -> CallPage:
         self.requests += 1
         asked = {name: values[0] for name, values in parse_qs(query).items()}
-        if "cursor" in asked and self.requests in self.forgets:
+        if "cursor" in asked and (self.forgets_all or self.requests in self.forgets):
             raise StaleCursorError("forgotten")
         listed = self.listed(asked.get("fromDate"), asked["toDate"])
         start = int(asked.get("cursor", -self.empty_pages * self.page_size))

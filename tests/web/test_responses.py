@@ -110,3 +110,10 @@ def test_no_token_is_ever_logged(
 
     assert output.count('"event": "request"') == len(sent)
     assert not [token for token in sent if token in output]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_only_a_preflight_of_an_unknown_path_succeeds(client: FlaskClient, method: str) -> None:
+    headers = {"Access-Control-Request-Method": "POST", "Origin": "https://dashboard.example"}
+    assert client.open("/nope", method=method, headers=headers).status_code == 404
+    assert client.options("/nope", headers=headers).status_code == 200

@@ -407,3 +407,9 @@ def test_nothing_sent_gives_a_500_or_touches_a_job_that_it_does_not_name(
     response = us.client.open(route, method="GET" if route in READS else "POST", headers=us.bearer, **sent)
     assert response.status_code in ((200, 400, 404) if route in READS else (400, 404))
     assert jobs_of(us.sql) == before
+
+
+def test_if_match_is_no_condition_of_a_reader(client: FlaskClient, bearer: dict[str, str]) -> None:
+    for etag in ('"nope"', "*"):
+        response = client.get("/functions/v1/get-sync-status", headers={**bearer, "If-Match": etag})
+        assert (response.status_code, response.get_json()["active"]) == (200, False)
