@@ -29,6 +29,7 @@ from tests.support.database import (
     own_postgres,
     postgres_container,
 )
+from tests.support.leftovers import leftovers, own_temporary_folder
 from tests.support.serving import Serve, Server, run_gunicorn
 from tests.support.statements import Statements
 from tests.support.tokens import SECRET, JwksServer, Tokens
@@ -38,8 +39,17 @@ def pytest_report_header() -> str:
     return f"postgres: {choose_postgres()}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for what is started, apart from other runs of the tests; nothing may be left of it in the end."""
+    tmp_path_factory.getbasetemp()  # pytest's own folders are not meant
+    with own_temporary_folder() as folder:
+        yield folder
+        assert leftovers(folder) == []
+
+
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
+def postgres_url(temporary_folder: Path) -> Iterator[str]:
     """A superuser's URL of a server whose databases the tests may create and drop."""
     choice = choose_postgres()
     if choice == "TEST_DATABASE_URL":

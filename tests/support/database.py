@@ -82,7 +82,7 @@ def own_postgres(**options: str) -> Iterator["PostgresServer"]:
     is one where root runs the tests.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="historical-sync-postgres-") as folder,
+        tempfile.TemporaryDirectory(prefix="pg-") as folder,
         embedded_postgres(Path(folder) / "data", **options) as server,
     ):
         yield server

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -25,13 +24,14 @@ from tests.support.database import Sql, jobs_of, login_url
 from tests.support.serving import START, Serve, Server, run_gunicorn
 from tests.support.statements import Statements
 from tests.support.tokens import SECRET
+from tests.support.waiting import LAST_RESORT_SECONDS, wait_until
 
 DASHBOARD = "https://dashboard.example"
 HEAD = f"POST {START} HTTP/1.1\r\nHost: x\r\nOrigin: {DASHBOARD}\r\nX-Request-ID: mine\r\n"
 
 
 def connect(server: Server) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=LAST_RESORT_SECONDS)
 
 
 def until_hung_up(connection: socket.socket) -> bytes:
@@ -231,13 +231,13 @@ def test_a_stop_answers_the_request_under_way_and_leaves_idle_connections(
         idle.request("GET", f"{server.url}/healthz")
         other.execute("insert into public.historical_sync_jobs (agency_id, date_to) values (%s, now())", [agency_id])
         under_way = threads.submit(urllib3.request, "POST", server.url + START, headers=bearer, retries=False)
-        while not sql.execute("select from pg_locks where not granted and locktype = 'transactionid'").fetchall():
-            time.sleep(0.01)
+        blocked = "select from pg_locks where not granted and locktype = 'transactionid'"
+        wait_until(lambda: sql.execute(blocked).rowcount)
         server.process.send_signal(signal.SIGTERM)
         other.rollback()
 
         assert under_way.result().status == 200
-        assert server.process.wait(60) == 0
+        assert server.process.wait(LAST_RESORT_SECONDS) == 0
     assert len(jobs_of(sql)) == 1
     assert '"level": "error"' not in (tmp_path / "log").read_text()
 
