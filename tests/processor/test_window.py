@@ -15,7 +15,8 @@ from service.processor.ultravox import RetryableError, UltravoxError
 from service.processor.window import Stopped
 from service.settings import Settings
 from tests.support.database import Sql
-from tests.support.importing import FROM, KEY, LEASE, TO, Import, call_at, calls, importing
+from tests.support.importing import FROM, KEY, TO, Import, call_at, calls, importing
+from tests.support.processing import LEASE
 
 
 @pytest.fixture

@@ -105,6 +105,12 @@ def url_with(url: str, **parameters: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}options={options}"
 
 
+def let_roles_log_in(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as conn:
+        for role in ("historical_sync_service", "historical_sync_processor"):
+            conn.execute(f"alter role {role} login password '{ROLE_PASSWORD}'")
+
+
 def add_agency(sql: Sql, name: str = "Agency") -> UUID:
     [row] = sql.execute("insert into public.agencies (name) values (%s) returning id", [name]).fetchall()
     return UUID(str(row["id"]))

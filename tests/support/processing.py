@@ -136,7 +136,8 @@ def calls_before(newest: datetime, count: int) -> list[Call]:
     return [{"callId": f"call of {instant:%F %T.%f}", "created": instant.isoformat()} for instant in instants]
 
 
-def store_calls(conn: Conn, claim: Claim, window: Window, calls: list[Call], next_query: str | None) -> Stored:
+def store_calls(conn: Conn, claim: Claim, window: Window, calls: list[Any], next_query: str | None) -> Stored:
+    """Store a page of these as if it came from the API a second ago."""
     return leases.commit_page(
         conn,
         claim,

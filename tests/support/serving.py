@@ -20,9 +20,10 @@ START = "/functions/v1/start-historical-sync"
 
 
 class Server:
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
         self.process = process
         self.port = port
+        self.log = log
         self.url = f"http://127.0.0.1:{port}"
 
 
@@ -54,7 +55,7 @@ def run_gunicorn(log: Path, **environment: str) -> Iterator[Server]:
             host = environment.get("HOST", "127.0.0.1").replace("0.0.0.0", "127.0.0.1").replace("::", "127.0.0.1")
             wait_until(lambda: process.poll() is not None or _answers(f"http://{host}:{port}/healthz"))
             assert process.poll() is None, log.read_text()
-            yield Server(process, port)
+            yield Server(process, port, log)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # and its workers, which would look for their master later

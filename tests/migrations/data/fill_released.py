@@ -14,7 +14,8 @@ from service.jobs import leases
 from service.paging import Pager
 from service.settings import Settings
 from service.processor.ultravox import Pace, UltravoxClient
-from tests.support.importing import FROM, KEY, LEASE, TO, calls, importing
+from tests.support.importing import FROM, KEY, TO, calls, importing
+from tests.support.processing import LEASE
 
 # As tests/released.py has them.
 CREDENTIALS_KEY = b"cmVsZWFzZWQtcmVsZWFzZWQtcmVsZWFzZWQtcmVsZWE="
