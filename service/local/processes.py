@@ -14,7 +14,7 @@ import urllib3
 from service.local.checkout import ROOT
 from service.settings import Settings
 
-START_SECONDS = 30
+START_SECONDS = 120  # on a machine that is busy with other things
 
 
 def gunicorn(port: int, environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:

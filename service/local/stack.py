@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import psycopg
 
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 DATABASE = "historical_sync"
 DEMO_CALLS = 4000
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run(port: int) -> None:
     """Serve the local stack until SIGINT or SIGTERM."""
     require_free_port(port)
     lock = lock_checkout()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(0))
+    for number in STOPPING:
+        signal.signal(number, lambda *_: stop(0))
     with lock, embedded_postgres(STATE / "postgres") as server, demo_ultravox() as ultravox:
         environment = {
             **prepare_database(server),
@@ -44,7 +45,14 @@ def run(port: int) -> None:
             print(banner(port), flush=True)
             while web.poll() is None and worker.poll() is None:
                 time.sleep(0.2)
-            sys.exit("a part of the local stack has stopped")
+            stop("a part of the local stack has stopped")
+
+
+def stop(status: int | str) -> NoReturn:
+    """Leave, part by part. A signal on the way, a second Ctrl-C for one, would leave Postgres running."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(status)
 
 
 def prepare_database(server: "PostgresServer") -> dict[str, str]:

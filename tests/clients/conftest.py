@@ -4,7 +4,7 @@ from functools import partial
 import pytest
 
 from tests.clients.clients import Client, Curl, Outcome, SupabaseJs, chromium, program
-from tests.support.serving import Server
+from tests.support.serving import Serve, Server
 from tests.support.tokens import Tokens
 
 Call = Callable[..., Outcome]
@@ -66,3 +66,10 @@ def token(bearer: dict[str, str]) -> str:
 def call(client: Client, app_server: Server, token: str) -> Call:
     """Call a function as a user of an agency."""
     return partial(client.invoke, app_server.url, token)
+
+
+@pytest.fixture
+def app_server(serve: Serve) -> Iterator[Server]:
+    """One for each test, for what is in its log."""
+    with serve() as server:
+        yield server

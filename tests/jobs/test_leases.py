@@ -20,7 +20,8 @@ from service.jobs.leases import Claim, Stored, Window
 from service.settings import Settings
 from tests.support.database import Sql, add_agency, login_url
 from tests.support.job_machine import run_random_lives
-from tests.support.processing import LEASE, UNTIL, add_job, calls_before, job, snapshot, status, store_calls, wait_until
+from tests.support.processing import LEASE, UNTIL, add_job, calls_before, job, snapshot, status, store_calls
+from tests.support.waiting import wait_until
 
 Transition = Callable[[Conn, Claim, Window], object]
 

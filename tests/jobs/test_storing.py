@@ -17,7 +17,8 @@ from service.local.demo_calls import Call
 from service.processor import call_page, page_fetcher, ultravox, window_importer
 from service.settings import Settings
 from tests.support.database import Sql
-from tests.support.importing import FROM, KEY, LEASE, TO, Import, call_at, calls, importing
+from tests.support.importing import FROM, KEY, TO, Import, call_at, calls, importing
+from tests.support.processing import LEASE
 
 
 @pytest.fixture

@@ -6,11 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jwt
+import psutil
 import pytest
 
 from service.local.postgres import embedded_postgres
@@ -19,9 +22,16 @@ from tests.support.serving import free_port
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A copy of what the local stack reads, it shares this virtual environment."""
-    copy = tmp_path / "checkout"
+def checkout(temporary_folder: Path) -> Iterator[Path]:
+    """A copy of what the local stack reads, it shares this virtual environment.
+
+    It is not below pytest's folder, which another run of the tests closes to the user of the embedded Postgres.
+    """
+    with tempfile.TemporaryDirectory(dir=temporary_folder) as folder:
+        yield copy_to(Path(folder) / "checkout")
+
+
+def copy_to(copy: Path) -> Path:
     for name in ("service", "migrations"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Makefile", "wsgi.py", "gunicorn.conf.py", "requirements.txt", "requirements-dev.txt"):
@@ -36,57 +46,87 @@ def make(checkout: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.fixture
-def running(checkout: Path) -> Iterator[subprocess.Popen[str]]:
+@contextmanager
+def making_run(checkout: Path) -> Iterator[subprocess.Popen[str]]:
+    """A `make run` in a session of its own, as in a terminal; what is left of it in the end is interrupted."""
     # What configures a service elsewhere does not concern the local stack.
     elsewhere = {"SUPABASE_URL": "https://elsewhere.example", "DATABASE_URL": "postgresql://elsewhere.example/db"}
-    environment = {**os.environ, **elsewhere, "PORT": str(free_port())}
     with subprocess.Popen(
-        [sys.executable, "-m", "service.local.stack", "run"],
+        ["make", "run", f"PORT={free_port()}"],
         cwd=checkout,
-        env=environment,
+        env={**os.environ, **elsewhere},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
+        start_new_session=True,
     ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                interrupt(process)
+
+
+@pytest.fixture
+def running(checkout: Path) -> Iterator[subprocess.Popen[str]]:
+    with making_run(checkout) as process:
         yield process
-        process.send_signal(signal.SIGINT)
 
 
-def printed_curl(process: subprocess.Popen[str]) -> str:
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Do what a terminal does at Ctrl-C."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def printed_curls(process: subprocess.Popen[str]) -> list[str]:
+    """What the stack prints to copy: how to start a sync, and how to watch it."""
     assert process.stdout is not None
-    return next(line for line in process.stdout if line.startswith("curl "))
+    lines = (line for line in process.stdout if line.startswith("curl "))
+    return [next(lines, ""), next(lines, "")]
+
+
+@contextmanager
+def paused_processor(process: subprocess.Popen[str]) -> Iterator[None]:
+    """However long a test takes, the job that it starts stays where it is."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    [processor] = [each for each in children if "process-historical-sync" in each.cmdline()]
+    processor.suspend()
+    try:
+        yield
+    finally:
+        processor.resume()
+
+
+def ask(command: str) -> str:
+    return subprocess.check_output(["bash", "-c", command], text=True, cwd="/")
+
+
+def job_id_of(answer: str) -> str:
+    return answer.split('"job_id":"')[1].split('"')[0]
 
 
 def test_the_printed_curl_line_starts_a_sync_and_then_finds_it_active(running: subprocess.Popen[str]) -> None:
-    command = printed_curl(running)
-
-    first, second = (subprocess.check_output(["bash", "-c", command], text=True, cwd="/") for _ in range(2))
+    start, _ = printed_curls(running)
+    with paused_processor(running):
+        first, second = ask(start), ask(start)
 
     assert '"status":"pending"' in first
     assert "409" in second.splitlines()[0]
-    job_id = first.split('"job_id":"')[1].split('"')[0]
-    assert job_id in second
+    assert job_id_of(first) in second
 
 
 def test_ctrl_c_stops_everything_and_the_data_stays(checkout: Path) -> None:
-    port = str(free_port())
-    answers = []
-    for _ in range(2):
-        process = subprocess.Popen(
-            ["make", "run", f"PORT={port}"],
-            cwd=checkout,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
-        answers.append(subprocess.check_output(["bash", "-c", printed_curl(process)], text=True))
-        os.killpg(process.pid, signal.SIGINT)  # what a terminal does
-        process.communicate(timeout=30)
-        assert not (checkout / ".local" / "postgres" / "postmaster.pid").exists()
-    assert "200 OK" in answers[0]
-    assert "409" in answers[1]
+    with making_run(checkout) as process:
+        start, _ = printed_curls(process)
+        started = ask(start)
+        interrupt(process)
+    assert not (checkout / ".local" / "postgres" / "postmaster.pid").exists()
+
+    with making_run(checkout) as process:
+        _, status = printed_curls(process)
+        assert job_id_of(started) in ask(status)
+        interrupt(process)
+        interrupt(process)  # where somebody has no patience
+    assert not (checkout / ".local" / "postgres" / "postmaster.pid").exists()
 
 
 def test_make_token_prints_a_token_of_the_demo_user_and_nothing_else(checkout: Path) -> None:
@@ -111,7 +151,7 @@ def test_a_port_in_use_is_said_before_anything_starts(checkout: Path) -> None:
 
 
 def test_a_second_stack_of_the_same_checkout_is_refused(running: subprocess.Popen[str], checkout: Path) -> None:
-    printed_curl(running)
+    assert all(printed_curls(running))
     command = ["make", "-C", str(checkout), "run", f"PORT={free_port()}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -18,6 +18,7 @@ import urllib3
 from service.local.demo_calls import Call, demo_calls
 from service.local.standin import Fault, Faults, StandinServer
 from tests.support.paths import ROOT
+from tests.support.waiting import LAST_RESORT_SECONDS, wait_until
 
 KEY = "abcd1234.0123456789abcdef0123456789abcdef"
 OTHER_KEY = "wxyz9876.0123456789abcdef0123456789abcdef"
@@ -64,7 +65,7 @@ class Client:
 def client() -> Iterator[Client]:
     with (
         StandinServer({KEY: CALLS, OTHER_KEY: []}) as server,
-        urllib3.PoolManager(maxsize=4, retries=False, timeout=5) as http,
+        urllib3.PoolManager(maxsize=4, retries=False, timeout=LAST_RESORT_SECONDS) as http,
     ):
         yield Client(server, http)
 
@@ -298,11 +299,8 @@ def test_it_stops_at_once_even_with_a_request_open(client: Client) -> None:
         with StandinServer({KEY: CALLS}) as server:
             server.faults.latency_seconds = 60
             waiting = threads.submit(Client(server, client.http).get)
-            while not server.stats.in_flight:
-                time.sleep(0.001)
-            begun = time.monotonic()
-        assert isinstance(waiting.exception(5), urllib3.exceptions.ProtocolError)
-    assert time.monotonic() - begun < 1
+            wait_until(lambda: server.stats.in_flight)
+        assert isinstance(waiting.exception(LAST_RESORT_SECONDS), urllib3.exceptions.ProtocolError)
 
 
 def start(*options: str, **environment: str) -> subprocess.Popen[str]:
@@ -318,5 +316,5 @@ def test_the_command_serves_until_it_is_told_to_stop(client: Client, number: sig
         assert process.stderr is not None
         assert client.page(process.stderr.readline().split()[-1] + "/api/calls")["total"] == 120
         process.send_signal(number)
-        assert process.wait(2) == 0
+        assert process.wait(LAST_RESORT_SECONDS) == 0
         assert process.stderr.read() == ""

@@ -20,7 +20,7 @@ from service.processor.window_importer import WindowImporter
 from service.settings import Settings
 from tests.support.accounts import MICROSECOND, Account
 from tests.support.database import Sql
-from tests.support.importing import LEASE
+from tests.support.processing import LEASE
 
 FROM, TO = datetime(2026, 3, 1, 7, 30, tzinfo=UTC), datetime(2026, 3, 4, tzinfo=UTC)
 DAY = timedelta(days=1)

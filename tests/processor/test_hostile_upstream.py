@@ -9,8 +9,9 @@ import pytest
 from cryptography.fernet import Fernet
 
 from tests.support.database import Sql, add_agency
-from tests.support.processing import CREDENTIALS_KEY, Processors, add_job, agency_with_key, job, status, wait_until
+from tests.support.processing import CREDENTIALS_KEY, Processors, add_job, agency_with_key, job, status
 from tests.support.raw_api import DRIPS, Api
+from tests.support.waiting import wait_until
 
 DRIPPING = "the-key-of-an-agency-whose-answers-drip"
 

@@ -12,8 +12,9 @@ from pydantic import SecretStr
 from service.processor.listener import listen_until_cut_off
 from service.settings import Settings
 from tests.support.database import Sql, add_agency
-from tests.support.processing import LAST_RESORT_SECONDS, add_job
+from tests.support.processing import add_job
 from tests.support.raw_api import in_time
+from tests.support.waiting import LAST_RESORT_SECONDS
 
 
 def test_a_pending_job_is_heard_of_until_the_connection_is_cut(

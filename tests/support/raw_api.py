@@ -11,7 +11,7 @@ from itertools import cycle
 from threading import Event, Thread
 from typing import Any, Self, TypeVar
 
-LAST_RESORT_SECONDS = 30
+from tests.support.waiting import LAST_RESORT_SECONDS
 
 T = TypeVar("T")
 

@@ -1,26 +1,29 @@
 """gunicorn as it is run, in a process of its own."""
 
 import os
+import secrets
+import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-import pytest
+import psutil
 import urllib3
 
 from tests.support.paths import ROOT
+from tests.support.waiting import wait_until
 
 START = "/functions/v1/start-historical-sync"
 
 
 class Server:
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
         self.process = process
         self.port = port
+        self.log = log
         self.url = f"http://127.0.0.1:{port}"
 
 
@@ -28,8 +31,11 @@ Serve = Callable[..., AbstractContextManager[Server]]
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Choose a port that stays free until it is used: none of those that the system itself gives to connections."""
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextmanager
@@ -39,33 +45,31 @@ def run_gunicorn(log: Path, **environment: str) -> Iterator[Server]:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("gunicorn"), "wsgi:app"],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "PORT": str(port), **environment},
+            # Killed, it cannot clear away the folder of its counts.
+            env={"PATH": os.environ["PATH"], "TMPDIR": str(log.parent), "PORT": str(port), **environment},
             stderr=stderr,
             text=True,
+            start_new_session=True,
         )
         try:
             host = {"0.0.0.0": "127.0.0.1", "::1": "[::1]"}.get(
                 address := environment.get("HOST", "127.0.0.1"), address
             )
-            wait_for(f"http://{host}:{port}/healthz")
-            yield Server(process, port)
+            wait_until(lambda: process.poll() is not None or _answers(f"http://{host}:{port}/healthz"))
+            assert process.poll() is None, log.read_text()
+            yield Server(process, port, log)
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and its workers, which would look for their master later
             process.wait()
 
 
-def wait_for(url: str) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            if urllib3.request("GET", url, retries=False, timeout=2).status == 200:
-                return
-        except urllib3.exceptions.HTTPError:
-            time.sleep(0.02)
-    pytest.fail(f"{url} did not answer")
+def _answers(url: str) -> bool:
+    try:
+        return urllib3.request("GET", url, retries=False, timeout=2).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
 
 
 def children(pid: int) -> set[int]:
-    import psutil
-
     return {child.pid for child in psutil.Process(pid).children()}

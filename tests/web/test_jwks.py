@@ -18,6 +18,7 @@ from service.web.jwks import Jwks, JwksUnavailableError, parse_jwks
 from tests.support.raw_api import DRIPS, Api, Drip, in_time
 from tests.support.raw_api import answer as told
 from tests.support.tokens import CONVERTERS, PRIVATE_KEYS, JwksServer, Tokens, kid_of, public_jwk
+from tests.support.waiting import LAST_RESORT_SECONDS, wait_until
 
 KID = kid_of("ES256")
 COOLDOWN = 30
@@ -49,7 +50,7 @@ class Server(JwksServer):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 server.requests += 1
-                server.answering.wait(10)
+                server.answering.wait(LAST_RESORT_SECONDS)
                 body = json.dumps({"keys": server.keys}).encode()
                 self.wfile.write(answer(body) if server.fault is None else server.fault)
 
@@ -198,7 +199,7 @@ def test_twenty_threads_with_unknown_kids_at_once_cause_one_fetch(
     barrier = threading.Barrier(20)
 
     def ask(index: int) -> None:
-        barrier.wait(10)
+        barrier.wait(LAST_RESORT_SECONDS)
         try:
             assert jwks.key(f"unknown-{index}") is None
         except JwksUnavailableError:
@@ -215,7 +216,7 @@ def test_twenty_threads_with_a_known_kid_at_once_cause_one_first_fetch(jwks: Jwk
     with ThreadPoolExecutor(20) as pool:
         found = [pool.submit(jwks.key, KID) for _ in range(20)]
         server.answering.set()
-        assert all(each.result(10) for each in found)
+        assert all(each.result(LAST_RESORT_SECONDS) for each in found)
     assert server.requests == 1
 
 
@@ -227,12 +228,11 @@ def test_known_keys_are_found_while_a_fetch_hangs(
     clock.now += passed
     with ThreadPoolExecutor(1) as pool:
         fetching = pool.submit(loaded.key, kid)
-        while server.requests < 2:
-            assert not fetching.done()
+        wait_until(lambda: fetching.done() or server.requests == 2)
         assert loaded.key(KID)
         assert not fetching.done()
         server.answering.set()
-        assert bool(fetching.result(10)) is (kid == KID)
+        assert bool(fetching.result(LAST_RESORT_SECONDS)) is (kid == KID)
 
 
 @each_fault

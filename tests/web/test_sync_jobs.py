@@ -1,5 +1,4 @@
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from tests.support.database import Sql, add_agency, add_user, jobs_of, login_url
 from tests.support.http_assertions import assert_error
 from tests.support.statements import Statements
 from tests.support.tokens import Tokens
+from tests.support.waiting import wait_until
 
 PREFIX = "/functions/v1"
 STATUS, LIST = f"{PREFIX}/get-sync-status", f"{PREFIX}/list-sync-jobs"
@@ -253,8 +253,7 @@ class TestCancelAndResume:
         with ThreadPoolExecutor(1) as thread, psycopg.connect(database_url) as other:
             other.execute("update public.historical_sync_jobs set status = %s", [then])
             answer = thread.submit(us.ask, route, job_id)
-            while not answer.done() and not us.sql.execute(waiting).fetchall():
-                time.sleep(0.005)
+            wait_until(lambda: answer.done() or us.sql.execute(waiting).rowcount)
             other.commit()
         assert (answer.result().status_code, answer.result().get_json()["current_status"]) == (400, then)
 

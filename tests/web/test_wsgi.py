@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ import urllib3
 from tests.support.database import Sql, jobs_of
 from tests.support.paths import ROOT
 from tests.support.serving import START, Serve, Server, children, free_port
+from tests.support.waiting import LAST_RESORT_SECONDS, wait_until
 
 
 def test_it_serves_on_port_and_logs_json(
@@ -29,7 +29,7 @@ def test_it_serves_on_port_and_logs_json(
         created = urllib3.request("POST", server.url + START, headers=bearer, body=b'{"date_from": "2026-01-01"}')
         conflict = urllib3.request("POST", server.url + START, headers={**bearer, "X-Request-ID": "c-1"})
         server.process.terminate()
-        assert server.process.wait(60) == 0
+        assert server.process.wait(LAST_RESORT_SECONDS) == 0
 
     [job] = jobs_of(sql)
     assert created.json() == {"job_id": str(job["id"]), "status": "pending"}
@@ -46,7 +46,7 @@ def test_a_raw_client_gets_an_answer_it_can_parse_and_keeps_its_connection(
     bearer: dict[str, str],
 ) -> None:
     oversized = b"x" * 40_000
-    with serve() as server, socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+    with serve() as server, socket.create_connection(("127.0.0.1", server.port), timeout=LAST_RESORT_SECONDS) as raw:
         answers = []
         for method, body in (("POST", oversized), ("OPTIONS", b""), ("POST", b"{}"), ("POST", b"{}")):
             head = f"{method} {START} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer['Authorization']}\r\n"
@@ -75,7 +75,7 @@ def test_a_raw_client_gets_an_answer_it_can_parse_and_keeps_its_connection(
 def test_a_body_that_breaks_off_or_is_malformed_starts_nothing(
     app_server: Server, bearer: dict[str, str], sql: Sql, head: str, body: bytes
 ) -> None:
-    with socket.create_connection(("127.0.0.1", app_server.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", app_server.port), timeout=LAST_RESORT_SECONDS) as raw:
         authorization = f"Authorization: {bearer['Authorization']}"
         raw.sendall(f"POST {START} HTTP/1.1\r\nHost: x\r\n{authorization}\r\n{head}\r\n\r\n".encode() + body)
         raw.shutdown(socket.SHUT_WR)
@@ -112,8 +112,7 @@ def test_a_reload_under_requests_loses_none(
             thread.start()
         before = children(server.process.pid)
         server.process.send_signal(signal.SIGHUP)
-        while before & children(server.process.pid):
-            time.sleep(0.02)
+        wait_until(lambda: not before & children(server.process.pid))
         done.set()
         for thread in threads:
             thread.join()
@@ -130,7 +129,7 @@ def test_a_bad_environment_stops_the_start_with_one_message() -> None:
         env={"PATH": os.environ["PATH"], "PORT": str(free_port()), "DATABASE_URL": "hunter2", "LOG_LEVEL": "loud"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LAST_RESORT_SECONDS,
         check=False,
     )
 
