@@ -249,6 +249,18 @@ class TestPrivileges:
         yield sql
         sql.execute("reset role")
 
+    def test_it_executes_its_functions_and_no_other(self, service: Sql) -> None:
+        rows = service.execute(
+            """
+            select proname from pg_proc
+            where pronamespace = 'historical_sync'::regnamespace and has_function_privilege(oid, 'execute')
+            """
+        )
+        names = (
+            "caller token_revocation create_job active_job latest_job find_job list_jobs cancel_job resume_job metrics"
+        )
+        assert {row["proname"] for row in rows} == set(names.split())
+
     @pytest.mark.parametrize(
         "statement",
         [

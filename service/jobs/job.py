@@ -1,4 +1,4 @@
-"""A job as callers see it. The fields, their order, types and descriptions are defined here and nowhere else."""
+"""A job as callers see it. Which fields, in which order, of which types: here. The values: the view historical_sync.job."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -14,7 +14,8 @@ JobStatus = Literal["pending", "in_progress", "completed", "failed", "cancelled"
 Count = Annotated[int, Field(ge=0)]
 
 
-# The columns of the view historical_sync.job. The annotations are for the schema: what comes from there is not checked.
+# The columns of the view historical_sync.job. The annotations are for the schema: what comes from there is not checked,
+# so the view must cast: a numeric would be sent as a string.
 @dataclass(frozen=True)
 class Job:
     """An import of a range of calls, as everybody of its agency sees it."""

@@ -11,6 +11,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from service.web.errors import ErrorCode
 from service.web.openapi import build_document
+from service.web.operations import OPERATIONS
 from tests.support.serving import Server
 
 DOCUMENT = build_document()
@@ -55,3 +56,9 @@ def test_every_field_of_a_job_is_described(client: FlaskClient, bearer: dict[str
     answer = client.get("/get-sync-status", headers=bearer).json
     assert answer is not None
     assert list(answer["job"]) == list(DOCUMENT["components"]["schemas"]["Job"]["properties"])
+
+
+def test_every_error_is_the_answer_of_some_route() -> None:
+    answered = {code for operation in OPERATIONS for code in operation.errors}
+    # An unknown path has no route.
+    assert set(ErrorCode) - answered == {ErrorCode.NOT_FOUND}

@@ -1,5 +1,5 @@
 -- A database that brings its own create_historical_sync_job() keeps it: an overload would make its callers'
--- named arguments ambiguous. Ours is told by its comment.
+-- named arguments ambiguous. Ours is told by its comment. What every start must obey goes into create_job().
 do $do$
 begin
     if exists (
