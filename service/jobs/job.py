@@ -1,4 +1,4 @@
-"""A job as callers see it. Which fields, in which order, of which types: here. The values: the view historical_sync.job."""
+"""A job as callers see it: its fields, their order and types. The values are the view historical_sync.job's."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime

@@ -16,7 +16,8 @@ from service.processor.rate_limiter import RateLimiter
 from service.processor.ultravox import HANDY_ANSWER, LARGEST_ANSWER, UltravoxClient
 
 # A page that fails is tried again on the spot, with waits that double from the first to the longest (with jitter);
-# then, or where the API asks for a longer pause, the job is given back for later (reschedule_job.sql has its backoff) and its threads are free.
+# then, or where the API asks for a longer pause, the job is given back for later (reschedule_job.sql says when), and
+# its threads are free.
 PAGE_TRIES = 6
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 10.0
