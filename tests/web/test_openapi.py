@@ -16,6 +16,8 @@ from tests.support.serving import Server
 
 DOCUMENT = build_document()
 schema = schemathesis.openapi.from_dict(DOCUMENT)
+# What breaks a rule of the schema can also be too long for an address or a head.
+schema.config.checks.negative_data_rejection.expected_statuses += ["414", "431"]
 
 
 @schema.parametrize()
