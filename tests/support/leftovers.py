@@ -1,8 +1,6 @@
 """What a run of the tests would leave behind on the machine: everything that it starts knows the run's own folder."""
 
-import atexit
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +20,6 @@ def own_temporary_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="hs-") as name:
         Path(name).chmod(0o755)  # for the embedded Postgres, which is another user where root runs the tests
         os.environ["TMPDIR"] = tempfile.tempdir = name
-        # At the end of the process, the embedded Postgres makes the folder of its lock once more.
-        atexit.register(shutil.rmtree, name, ignore_errors=True)
         try:
             yield Path(name)
         finally:
