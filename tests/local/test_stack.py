@@ -19,6 +19,7 @@ import pytest
 from service.local.postgres import embedded_postgres
 from tests.support.paths import ROOT
 from tests.support.serving import free_port
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -77,6 +78,15 @@ def interrupt(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
 
+def is_gone_when_interrupted(process: subprocess.Popen[str]) -> bool:
+    process.poll()
+    try:
+        interrupt(process)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 def printed_curls(process: subprocess.Popen[str]) -> list[str]:
     """What the stack prints to copy: how to start a sync, and how to watch it."""
     assert process.stdout is not None
@@ -124,8 +134,7 @@ def test_ctrl_c_stops_everything_and_the_data_stays(checkout: Path) -> None:
     with making_run(checkout) as process:
         _, status = printed_curls(process)
         assert job_id_of(started) in ask(status)
-        interrupt(process)
-        interrupt(process)  # where somebody has no patience
+        wait_until(lambda: is_gone_when_interrupted(process))  # again and again: somebody has no patience
     assert not (checkout / ".local" / "postgres" / "postmaster.pid").exists()
 
 

@@ -1,5 +1,6 @@
 """A real Postgres for the tests, and rows in it."""
 
+import atexit
 import gc
 import os
 import tempfile
@@ -85,7 +86,11 @@ def own_postgres(**options: str) -> Iterator["PostgresServer"]:
         tempfile.TemporaryDirectory(prefix="pg-") as folder,
         embedded_postgres(Path(folder) / "data", **options) as server,
     ):
-        yield server
+        try:
+            yield server
+        finally:
+            # At the end of the process it would make the folder of its lock once more.
+            atexit.unregister(server._cleanup)
 
 
 def login_url(url: str, role: str) -> str:
