@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from service import create_app
 from service.database import Database
 from service.migrate import migrate
+from service.processor import page_fetcher
 from service.settings import Settings
 from tests.support.database import (
     FAST,
@@ -29,6 +30,7 @@ from tests.support.database import (
     own_postgres,
     postgres_container,
 )
+from tests.support.importing import Import, importing
 from tests.support.leftovers import leftovers, own_temporary_folder
 from tests.support.serving import Serve, Server, run_gunicorn
 from tests.support.statements import Statements
@@ -231,3 +233,13 @@ def running_server(service_environment: dict[str, str], tmp_path_factory: pytest
 def app_server(running_server: Server, database_url: str) -> Server:
     """The service as it is run, one for all tests that leave it as it is, on empty tables."""
     return running_server
+
+
+@pytest.fixture
+def job(
+    sql: Sql, agency_id: UUID, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Import]:
+    """An import that a test steers: its agency, its calls in the stand-in API, its jobs."""
+    monkeypatch.setattr(page_fetcher, "FIRST_WAIT_SECONDS", 0.001)
+    with importing(sql, agency_id, make_settings()) as job:
+        yield job

@@ -58,7 +58,7 @@ class PageFetcher:
     api_key: SecretStr
     limiter: RateLimiter
     stopped: Callable[[], bool]
-    page_size: "PageSize" = field(default_factory=lambda: PageSize())
+    page_size: PageSize = field(default_factory=PageSize)
 
     def fetch(self, query: str) -> CallPage:
         """Return the page of a query, a smaller one where it has too many bytes.

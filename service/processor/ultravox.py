@@ -81,7 +81,9 @@ class UltravoxClient:
 
     def _origin(self, key: str) -> Origin:
         with self._lock:
-            return self._origins.setdefault(key, Origin(self._url, connections=self._connections))
+            if key not in self._origins:
+                self._origins[key] = Origin(self._url, connections=self._connections)
+            return self._origins[key]
 
 
 def first_query(starts_at: datetime | None, ends_at: datetime, page_size: int) -> str:

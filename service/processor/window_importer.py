@@ -72,7 +72,9 @@ class WindowImporter:
         # Outside of the job's range nothing is wanted; what two windows bring is counted once.
         starts_at, ends_at, overlap = window.starts_at, window.ends_at, _overlap(window)
         if starts_at is not None and starts_at != self.claim.date_from:
-            starts_at = max(starts_at - overlap, self.claim.date_from or starts_at - overlap)
+            starts_at -= overlap
+            if self.claim.date_from is not None:
+                starts_at = max(starts_at, self.claim.date_from)
         if ends_at != self.claim.date_to:
             ends_at = min(ends_at + overlap, self.claim.date_to)
         return first_query(starts_at, ends_at, self.claim.page_size)

@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,19 +14,9 @@ from service.jobs import leases
 from service.jobs.leases import Stored
 from service.local.demo_calls import Call
 from service.processor import call_page, page_fetcher, ultravox, window_importer
-from service.settings import Settings
 from tests.support.database import Sql
-from tests.support.importing import FROM, KEY, TO, Import, call_at, calls, importing
+from tests.support.importing import FROM, KEY, TO, Import, call_at, calls
 from tests.support.processing import LEASE
-
-
-@pytest.fixture
-def job(
-    sql: Sql, agency_id: UUID, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Import]:
-    monkeypatch.setattr(page_fetcher, "FIRST_WAIT_SECONDS", 0.001)
-    with importing(sql, agency_id, make_settings()) as job:
-        yield job
 
 
 def test_a_call_on_a_seam_belongs_to_the_range_that_begins_there(job: Import) -> None:

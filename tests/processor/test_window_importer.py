@@ -1,10 +1,8 @@
 """The way of a window, from the stand-in API into a real database: nothing lost, nothing twice."""
 
 import json
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,19 +10,8 @@ from structlog.testing import capture_logs
 from service.local.standin import Fault, Faults
 from service.processor import page_fetcher
 from service.processor.errors import JobFailedError, RetryableError, StopRequested
-from service.settings import Settings
-from tests.support.database import Sql
-from tests.support.importing import FROM, KEY, TO, Import, call_at, calls, importing
+from tests.support.importing import FROM, KEY, TO, Import, call_at, calls
 from tests.support.processing import LEASE
-
-
-@pytest.fixture
-def job(
-    sql: Sql, agency_id: UUID, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Import]:
-    monkeypatch.setattr(page_fetcher, "FIRST_WAIT_SECONDS", 0.001)
-    with importing(sql, agency_id, make_settings()) as job:
-        yield job
 
 
 def test_all_calls_of_a_window_come_exactly_once_newest_first(job: Import) -> None:

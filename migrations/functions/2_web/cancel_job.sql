@@ -14,11 +14,7 @@ begin
         where job.id = p_job_id and job.agency_id = p_agency_id
         returning job.agency_id, job.status::text, true;
     if not found then
-        -- A statement of its own sees what the update has waited for.
-        return query
-            select job.agency_id, job.status::text, false
-            from public.historical_sync_jobs as job
-            where job.id = p_job_id;
+        return query select * from historical_sync.job_left_as_it_is(p_job_id);
     end if;
 end
 $$;

@@ -13,16 +13,10 @@ begin
         where job.id = p_job_id and job.agency_id = p_agency_id and job.status in ('failed', 'cancelled')
         returning job.agency_id, job.status::text, true;
     if not found then
-        return query
-            select job.agency_id, job.status::text, false
-            from public.historical_sync_jobs as job
-            where job.id = p_job_id;
+        return query select * from historical_sync.job_left_as_it_is(p_job_id);
     end if;
 exception when check_violation then
     -- A finished job of an original table can break a rule that an active one must keep.
-    return query
-        select job.agency_id, job.status::text, false
-        from public.historical_sync_jobs as job
-        where job.id = p_job_id;
+    return query select * from historical_sync.job_left_as_it_is(p_job_id);
 end
 $$;

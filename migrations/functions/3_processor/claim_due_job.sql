@@ -34,7 +34,15 @@ begin
         exit when not found;
 
         begin
-            return query select * from historical_sync.lease_job(v_job_id, p_lease);
+            perform historical_sync.grant_lease(v_job_id, p_lease);
+            return query
+                select job.id, job.agency_id, job.fencing_token,
+                    -- The original table calls so how many calls a page has at most, not how many a job may import.
+                    greatest(coalesce(job.max_calls, 100), 1) as page_size,
+                    agency.ultravox_api_key_encrypted, job.date_from, job.date_to, job.consecutive_failures
+                from public.historical_sync_jobs as job
+                join public.agencies as agency on agency.id = job.agency_id
+                where job.id = v_job_id;
             return;
         exception when others then
             if not historical_sync.blames_row(sqlstate) then
