@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import urllib3
 
-from service.local import standin
 from service.local.demo_calls import Call, demo_calls
 from service.local.standin import Fault, Faults, StandinServer
 from tests.support.paths import ROOT
@@ -257,7 +256,7 @@ def test_total_takes_the_chosen_form(client: Client, form: Any, total: dict[str,
 
 def test_each_key_has_its_own_rate_limit(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(standin, "monotonic", lambda: now)
+    monkeypatch.setattr("service.local.standin.faults.monotonic", lambda: now)
     client.server.faults.rate_limit_per_second = 3
     answers = [client.get() for _ in range(4)]
     assert [answer.status for answer in answers] == [200, 200, 200, 429]

@@ -1,0 +1,10 @@
+"""A local stand-in for the two reads of Ultravox's calls API: for tests, the demo and docker-compose.
+
+It is not a Flask app: a body sent by half and a connection dropped without an answer happen below WSGI. Parameters it
+does not know are ignored, and `previous` is always null: nobody here pages backwards.
+"""
+
+from service.local.standin.faults import Fault, Faults
+from service.local.standin.server import StandinServer
+
+__all__ = ["Fault", "Faults", "StandinServer"]

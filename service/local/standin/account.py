@@ -1,0 +1,89 @@
+"""The calls of one API key, and their pages."""
+
+import base64
+import json
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime, time
+from typing import Any
+from urllib.parse import urlencode
+
+from service.local.demo_calls import Call
+from service.local.standin.answers import Answer, RefusedError, to_json
+from service.local.standin.faults import Faults
+from service.local.standin.instants import moment, stamp
+
+Key = tuple[str, str]  # (created, callId): unique, and sorts by time
+
+DEFAULT_PAGE_SIZE = 50
+_END = "\U0010ffff"  # sorts after every date and id
+
+
+class Account:
+    """One key's calls: serialized once, so a page is a join, and kept in order, so it is found by bisection."""
+
+    def __init__(self, calls: Iterable[Call]) -> None:
+        self.rows = {call["callId"]: (key_of(call), to_json(call)) for call in calls}
+        self.order = sorted(key for key, _ in self.rows.values())
+        self.lists = 0  # list requests so far: the clock of `cursor_ttl`
+
+    def put(self, call: Call) -> None:
+        """Add a call, or replace the one of the same callId."""
+        key, body = key_of(call), to_json(call)
+        if call["callId"] in self.rows:
+            self.delete(call["callId"])
+        self.rows[call["callId"]] = key, body
+        insort(self.order, key)
+
+    def delete(self, call_id: str) -> None:
+        key, _ = self.rows.pop(call_id)
+        del self.order[bisect_left(self.order, key)]
+
+    def page(self, query: dict[str, str], origin: str, faults: Faults) -> Answer:
+        """One page: cut the window, go to the cursor, take calls in the asked direction."""
+        self.lists += 1
+        sort, size = query.get("sort") or "-created", query.get("pageSize", "")
+        if sort not in ("created", "-created") and not faults.ignore_sort:
+            raise RefusedError(400, {"sort": ["Only created and -created are known here."]})
+        ascending = faults.ignore_sort or sort == "created"
+        low = bisect_left(self.order, (moment(query, "fromDate", time.min) or "", ""))
+        high = max(low, bisect_right(self.order, (moment(query, "toDate", time.max) or _END, _END)))
+        beginning = ("", "") if ascending else (_END, _END)
+        place = self._place(query["cursor"], faults.cursor_ttl) if query.get("cursor") else beginning
+        # A size that is no positive number is ignored, a large one is cut: both silently.
+        limit = min(int(size) if size.isdecimal() and int(size) else DEFAULT_PAGE_SIZE, faults.max_page_size)
+        if ascending:
+            start = max(low, bisect_right(self.order, place))
+            keys = self.order[start : min(high, start + limit)]
+            more = start + limit < high
+        else:
+            end = min(high, bisect_left(self.order, place))
+            keys = self.order[max(low, end - limit) : max(low, end)][::-1]
+            more = end - limit > low
+        frame: dict[str, Any] = {"previous": None}
+        if more or faults.endless:
+            frame["next"] = self._next(keys[-1] if more else beginning, query, origin, faults)
+        elif faults.next_form != "missing_at_end":
+            frame["next"] = "" if faults.next_form == "empty_string_at_end" else None
+        if faults.total != "missing":
+            frame["total"] = high - low if faults.total == "exact" else 0
+        results = b",".join(self.rows[call_id][1] for _, call_id in keys)
+        return Answer(200, b'{"results":[%b],%b' % (results, to_json(frame)[1:]), calls=len(keys))
+
+    def _next(self, place: Key, query: dict[str, str], origin: str, faults: Faults) -> str:
+        """A cursor is a place between two calls, by value: calls that come or go meanwhile do not move it."""
+        cursor = base64.urlsafe_b64encode(to_json([*place, self.lists])).decode()
+        origin = faults.foreign_next or ("" if faults.next_form == "relative" else origin)
+        return f"{origin}/api/calls?{urlencode({**query, 'cursor': cursor})}"
+
+    def _place(self, cursor: str, ttl: int | None) -> Key:
+        with suppress(ValueError):
+            match json.loads(base64.urlsafe_b64decode(cursor)):
+                case [str(created), str(call_id), int(issued)] if ttl is None or self.lists - issued <= ttl:
+                    return created, call_id
+        raise RefusedError(404, {"detail": "Invalid cursor"})
+
+
+def key_of(call: Call) -> Key:
+    return stamp(datetime.fromisoformat(call["created"])), call["callId"]

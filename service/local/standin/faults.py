@@ -1,0 +1,73 @@
+"""What a test plans to go wrong, and the undocumented ways that the API may take."""
+
+import random
+from dataclasses import field
+from time import monotonic
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid", strict=True)  # a slip in a test must not pass
+
+
+@dataclass(config=_STRICT)
+class Fault:
+    """One planned fault; `times` None: for ever, `after`: so many requests pass first."""
+
+    kind: Literal["status", "half_body", "garbage", "drop"] = "status"
+    status: int = 500
+    retry_after: str | None = None  # seconds or an HTTP date, sent as it is
+    body: str = '{"detail":"Planned."}'
+    times: int | None = 1
+    after: int = 0
+    probability: float = 1.0
+
+    def fires(self, chance: random.Random) -> bool:
+        if self.after > 0:
+            self.after -= 1
+            return False
+        if self.times == 0 or chance.random() >= self.probability:
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+
+@dataclass(config=_STRICT)
+class Faults:
+    """What goes wrong, and which undocumented ways the API takes. Change it at any time."""
+
+    queue: list[Fault] = field(default_factory=list)
+    seed: int = 0  # of the faults with a probability
+    latency_seconds: float = 0.0
+    auth_status: Literal[401, 403] = 403
+    rate_limit_per_second: int | None = None  # per key
+    max_page_size: int = 100  # larger page sizes are cut to it silently
+    cursor_ttl: int | None = None  # a cursor lives for this many further list requests of its key
+    ignore_sort: bool = False  # oldest first, whatever is asked
+    endless: bool = False  # after the last page `next` starts again from the first
+    foreign_next: str | None = None  # another origin for `next`, such as http://127.0.0.1:1
+    next_form: Literal["absolute", "relative", "empty_string_at_end", "missing_at_end"] = "absolute"
+    total: Literal["exact", "zero", "missing"] = "exact"
+
+    def __post_init__(self) -> None:
+        self._chance = random.Random(self.seed)  # noqa: S311 (repeatable, not secret)
+        self._admitted: dict[str, list[float]] = {}
+
+    def take(self) -> Fault | None:
+        """The first planned fault that this request meets; a used-up one leaves the queue."""
+        taken = next((fault for fault in self.queue if fault.fires(self._chance)), None)
+        if taken and taken.times == 0:
+            self.queue.remove(taken)
+        return taken
+
+    def admits(self, key: str) -> bool:
+        """Whether the key is still within its limit over the last second."""
+        if self.rate_limit_per_second is None:
+            return True
+        now = monotonic()
+        recent = [moment for moment in self._admitted.get(key, []) if now - moment < 1]
+        admitted = len(recent) < self.rate_limit_per_second
+        self._admitted[key] = [*recent, now] if admitted else recent
+        return admitted
