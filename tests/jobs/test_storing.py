@@ -190,7 +190,7 @@ def test_long_ids_that_begin_alike_are_different_calls(job: Import) -> None:
 def test_one_odd_call_does_not_spoil_its_page(job: Import, fields: str, counts: tuple[int, int]) -> None:
     job.put(*calls(5), call_at(FROM, "odd"))
     rows = job.server._accounts[KEY].rows
-    rows["odd"] = (rows["odd"][0], f'{{"callId": "odd", {fields}}}'.encode())
+    rows["odd"] = rows["odd"]._replace(body=f'{{"callId": "odd", {fields}}}'.encode())
     imported, failed = counts
     with capture_logs() as logs:
         job.run(date_from=None)

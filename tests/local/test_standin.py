@@ -14,59 +14,20 @@ from typing import Any
 import pytest
 import urllib3
 
-from service.local.demo_calls import Call, demo_calls
+from service.local.demo_calls import demo_calls
 from service.local.standin import Fault, Faults, StandinServer
 from tests.support.paths import ROOT
+from tests.support.standin import KEY, OTHER_KEY, Client, call_at, client_of
 from tests.support.waiting import LAST_RESORT_SECONDS, wait_until
 
-KEY = "abcd1234.0123456789abcdef0123456789abcdef"
-OTHER_KEY = "wxyz9876.0123456789abcdef0123456789abcdef"
 UNTIL = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
-
-
-def call_at(created: str, call_id: str = "", **more: object) -> Call:
-    return {"callId": call_id or f"call-{created}", "created": created, **more}
-
-
 CALLS = [call_at(f"2026-03-0{day}T12:00:00.000000Z", f"call-{day}") for day in range(1, 8)]
-
-
-class Client:
-    """What a test says to the server; `retries=False` lets every fault through."""
-
-    def __init__(self, server: StandinServer, http: urllib3.PoolManager) -> None:
-        self.server, self.http = server, http
-
-    def get(self, path: str = "/api/calls", key: str = KEY, **query: str) -> urllib3.BaseHTTPResponse:
-        url = path if path.startswith("http") else self.server.url + path
-        return self.http.request("GET", url, fields=query or None, headers={"X-API-Key": key})
-
-    def page(self, path: str = "/api/calls", **query: str) -> Any:
-        answer = self.get(path, **query)
-        assert answer.status == 200, answer.data
-        return answer.json()
-
-    def ids(self, **query: str) -> list[str]:
-        return [call["callId"] for call in self.page(**query)["results"]]
-
-    def pages(self, **query: str) -> Iterator[Any]:
-        page = self.page(**query)
-        yield page
-        while page.get("next"):
-            page = self.page(page["next"])
-            yield page
-
-    def control(self, path: str, body: object) -> int:
-        return self.http.request("POST", f"{self.server.url}/_standin/{path}", json=body).status
 
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    with (
-        StandinServer({KEY: CALLS, OTHER_KEY: []}) as server,
-        urllib3.PoolManager(maxsize=4, retries=False, timeout=LAST_RESORT_SECONDS) as http,
-    ):
-        yield Client(server, http)
+    with client_of(CALLS) as client:
+        yield client
 
 
 def test_demo_calls_are_the_same_for_the_same_seed_only() -> None:
@@ -289,7 +250,7 @@ def test_requests_side_by_side_are_counted_on_kept_alive_connections(client: Cli
         assert list(threads.map(lambda _: len(client.ids()), range(8))) == [7] * 8
     client.get(key="wrong")
     counts = {"requests": 9, "by_status": {"200": 8, "403": 1}, "in_flight": 0, "max_in_flight": 4}
-    assert client.page("/_standin/stats") == {**counts, "calls_served": 56}
+    assert client.page("/_standin/stats") == {**counts, "calls_served": 56, "histograms": 0}
     pool = client.http.connection_from_url(client.server.url)
     assert isinstance(pool, urllib3.HTTPConnectionPool)
     assert pool.num_connections == 4

@@ -48,7 +48,7 @@ def test_an_empty_range_is_one_page(job: Import, date_from: datetime | None) -> 
 def test_an_id_that_is_no_text_stops_no_window(job: Import, odd: object) -> None:
     job.put(*calls(7), call_at(TO - LEASE, "odd"))
     rows = job.server._accounts[KEY].rows
-    rows["odd"] = (rows["odd"][0], rows["odd"][1].replace(b'"odd"', json.dumps(odd).encode()))
+    rows["odd"] = rows["odd"]._replace(body=rows["odd"].body.replace(b'"odd"', json.dumps(odd).encode()))
     job.run()
     assert {f"call-{i:03}" for i in range(7)} <= set(job.rows())
 

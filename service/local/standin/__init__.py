@@ -1,7 +1,8 @@
-"""A local stand-in for the two reads of Ultravox's calls API: for tests, the demo and docker-compose.
+"""A local stand-in for Ultravox's calls API: for tests, the demo and docker-compose.
 
-It is not a Flask app: a body sent by half and a connection dropped without an answer happen below WSGI. Parameters it
-does not know are ignored, and `previous` is always null: nobody here pages backwards.
+It serves the list of calls, a single call, and the histogram of calls per hour and per day. `Faults` is what goes wrong
+with them. It is not a Flask app: a body sent by half and a connection dropped without an answer happen below WSGI.
+Parameters it does not know are ignored, and `previous` is always null: nobody here pages backwards.
 """
 
 from service.local.standin.faults import Fault, Faults

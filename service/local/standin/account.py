@@ -1,44 +1,52 @@
-"""The calls of one API key, and their pages."""
+"""The calls of one API key, their pages and their histogram."""
 
 import base64
 import json
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime, time
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from service.local.demo_calls import Call
 from service.local.standin.answers import Answer, RefusedError, to_json
 from service.local.standin.faults import Faults
-from service.local.standin.instants import moment, stamp
+from service.local.standin.histogram import Counts, counts_of, histogram
+from service.local.standin.instants import END, bounds, stamp
 
 Key = tuple[str, str]  # (created, callId): unique, and sorts by time
 
 DEFAULT_PAGE_SIZE = 50
-_END = "\U0010ffff"  # sorts after every date and id
+
+
+class Row(NamedTuple):
+    """A call, serialized and counted once: a page is a join, a histogram a sum."""
+
+    key: Key
+    body: bytes
+    counts: Counts
 
 
 class Account:
-    """One key's calls: serialized once, so a page is a join, and kept in order, so it is found by bisection."""
+    """One key's calls, kept in order, so that a page or a range is found by bisection."""
 
     def __init__(self, calls: Iterable[Call]) -> None:
-        self.rows = {call["callId"]: (key_of(call), to_json(call)) for call in calls}
-        self.order = sorted(key for key, _ in self.rows.values())
+        self.rows = {call["callId"]: _row(call) for call in calls}
+        self.order = sorted(row.key for row in self.rows.values())
         self.lists = 0  # list requests so far: the clock of `cursor_ttl`
 
     def put(self, call: Call) -> None:
         """Add a call, or replace the one of the same callId."""
-        key, body = key_of(call), to_json(call)
+        row = _row(call)
         if call["callId"] in self.rows:
             self.delete(call["callId"])
-        self.rows[call["callId"]] = key, body
-        insort(self.order, key)
+        self.rows[call["callId"]] = row
+        insort(self.order, row.key)
 
     def delete(self, call_id: str) -> None:
-        key, _ = self.rows.pop(call_id)
-        del self.order[bisect_left(self.order, key)]
+        row = self.rows.pop(call_id)
+        del self.order[bisect_left(self.order, row.key)]
 
     def page(self, query: dict[str, str], origin: str, faults: Faults) -> Answer:
         """One page: cut the window, go to the cursor, take calls in the asked direction."""
@@ -47,9 +55,8 @@ class Account:
         if sort not in ("created", "-created") and not faults.ignore_sort:
             raise RefusedError(400, {"sort": ["Only created and -created are known here."]})
         ascending = faults.ignore_sort or sort == "created"
-        low = bisect_left(self.order, (moment(query, "fromDate", time.min) or "", ""))
-        high = max(low, bisect_right(self.order, (moment(query, "toDate", time.max) or _END, _END)))
-        beginning = ("", "") if ascending else (_END, _END)
+        low, high = _span(self.order, *bounds(query))
+        beginning = ("", "") if ascending else (END, END)
         place = self._place(query["cursor"], faults.cursor_ttl) if query.get("cursor") else beginning
         # A size that is no positive number is ignored, a large one is cut: both silently.
         limit = min(int(size) if size.isdecimal() and int(size) else DEFAULT_PAGE_SIZE, faults.max_page_size)
@@ -68,8 +75,13 @@ class Account:
             frame["next"] = "" if faults.next_form == "empty_string_at_end" else None
         if faults.total != "missing":
             frame["total"] = high - low if faults.total == "exact" else 0
-        results = b",".join(self.rows[call_id][1] for _, call_id in keys)
+        results = b",".join(self.rows[call_id].body for _, call_id in keys)
         return Answer(200, b'{"results":[%b],%b' % (results, to_json(frame)[1:]), calls=len(keys))
+
+    def histogram(self, query: dict[str, str]) -> Answer:
+        low, high = _span(self.order, *bounds(query))
+        calls = ((created, self.rows[call_id].counts) for created, call_id in self.order[low:high])
+        return Answer(200, to_json(histogram(calls)))
 
     def _next(self, place: Key, query: dict[str, str], origin: str, faults: Faults) -> str:
         """A cursor is a place between two calls, by value: calls that come or go meanwhile do not move it."""
@@ -85,5 +97,12 @@ class Account:
         raise RefusedError(404, {"detail": "Invalid cursor"})
 
 
-def key_of(call: Call) -> Key:
-    return stamp(datetime.fromisoformat(call["created"])), call["callId"]
+def _row(call: Call) -> Row:
+    key = stamp(datetime.fromisoformat(call["created"])), call["callId"]
+    return Row(key, to_json(call), counts_of(call))
+
+
+def _span(order: list[Key], first: str, last: str) -> tuple[int, int]:
+    """Where the keys of these instants begin and end."""
+    low = bisect_left(order, (first, ""))
+    return low, max(low, bisect_right(order, (last, END)))

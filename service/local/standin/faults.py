@@ -1,12 +1,15 @@
 """What a test plans to go wrong, and the undocumented ways that the API may take."""
 
 import random
+from collections.abc import Callable
 from dataclasses import field
 from time import monotonic
 from typing import Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
+
+from service.local.standin.answers import Answer
 
 _STRICT = ConfigDict(extra="forbid", strict=True)  # a slip in a test must not pass
 
@@ -32,6 +35,18 @@ class Fault:
         if self.times is not None:
             self.times -= 1
         return True
+
+    def spoil(self, honest: Callable[[], Answer]) -> Answer:
+        """What is answered in place of the honest answer."""
+        match self.kind:
+            case "drop":
+                return Answer(0, b"", cut="drop")
+            case "garbage":
+                return Answer(200, b"<html>upstream said nothing")
+            case "status":
+                return Answer(self.status, self.body.encode(), self.retry_after)
+            case "half_body":
+                return honest()._replace(cut="half_body", calls=0)
 
 
 @dataclass(config=_STRICT)

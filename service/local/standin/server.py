@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, field
+from functools import partial
 from socketserver import TCPServer, ThreadingMixIn
 from threading import Event, Lock, Thread
 from typing import Any, Self
@@ -17,6 +18,7 @@ from service.local.standin.faults import Fault, Faults
 from service.local.standin.handler import Handler
 
 Accounts = Mapping[str, Iterable[Call]]  # by API key
+HISTOGRAM = "GET /api/accounts/me/usage/calls"
 
 
 @dataclass
@@ -28,6 +30,7 @@ class Stats:
     in_flight: int = 0
     max_in_flight: int = 0
     calls_served: int = 0
+    histograms: int = 0  # apart: no other number counts them
 
 
 class StandinServer(ThreadingMixIn, TCPServer):
@@ -72,6 +75,8 @@ class StandinServer(ThreadingMixIn, TCPServer):
 
     def answer(self, asked: str, query: dict[str, str], key: str, origin: str) -> Answer:
         """The answer to an API request, such as "GET /api/calls"; `origin` is where the client reached this server."""
+        if asked == HISTOGRAM:
+            return self._histogram(query, key)
         with self._lock:
             stats = self.stats
             stats.requests += 1
@@ -80,21 +85,24 @@ class StandinServer(ThreadingMixIn, TCPServer):
         stopped = self._stopping.wait(self.faults.latency_seconds)
         with self._lock:
             fault = Fault("drop") if stopped else self.faults.take()
-            if fault and fault.kind == "drop":
-                answer = Answer(0, b"", cut="drop")
-            elif fault and fault.kind == "garbage":
-                answer = Answer(200, b"<html>upstream said nothing")
-            elif fault and fault.kind == "status":
-                answer = Answer(fault.status, fault.body.encode(), fault.retry_after)
-            else:
-                answer = self._honest(asked, query, key, origin)
-            if fault and fault.kind == "half_body":
-                answer = answer._replace(cut="half_body", calls=0)
+            honest = partial(self._honest, asked, query, key, origin)
+            answer = fault.spoil(honest) if fault else honest()
             outcome = answer.cut or str(answer.status)
             stats.by_status[outcome] = stats.by_status.get(outcome, 0) + 1
             stats.in_flight -= 1
             stats.calls_served += answer.calls
         return answer
+
+    def _histogram(self, query: dict[str, str], key: str) -> Answer:
+        """Apart from the other requests: it meets none of their planned faults, and is no part of their counts."""
+        with self._lock:
+            latency = self.faults.latency_seconds
+            self.stats.histograms += 1
+        stopped = self._stopping.wait(latency)
+        with self._lock:
+            if stopped:
+                return Answer(0, b"", cut="drop")
+            return self._honest(HISTOGRAM, query, key, "")
 
     def _honest(self, asked: str, query: dict[str, str], key: str, origin: str) -> Answer:
         account = self._accounts.get(key)
@@ -102,14 +110,16 @@ class StandinServer(ThreadingMixIn, TCPServer):
             return Answer(self.faults.auth_status, to_json({"detail": "Invalid API key"}))
         if not self.faults.admits(key):
             return Answer(429, to_json({"detail": "Request was throttled."}), retry_after="1")
-        if asked == "GET /api/calls":
-            try:
+        try:
+            if asked == HISTOGRAM:
+                return account.histogram(query)
+            if asked == "GET /api/calls":
                 return account.page(query, origin, self.faults)
-            except RefusedError as refused:
-                status, problem = refused.args
-                return Answer(status, to_json(problem))
+        except RefusedError as refused:
+            status, problem = refused.args
+            return Answer(status, to_json(problem))
         row = account.rows.get(asked.removeprefix("GET /api/calls/"))
-        return Answer(200, row[1]) if row else Answer(404, to_json({"detail": "Not found."}))
+        return Answer(200, row.body) if row else Answer(404, to_json({"detail": "Not found."}))
 
     def control(self, asked: str, body: bytes) -> Answer:
         with self._lock:
