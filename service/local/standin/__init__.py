@@ -5,7 +5,7 @@ with them. It is not a Flask app: a body sent by half and a connection dropped w
 Parameters it does not know are ignored, and `previous` is always null: nobody here pages backwards.
 """
 
-from service.local.standin.faults import Fault, Faults
+from service.local.standin.faults import Fault, Faults, HistogramFaults
 from service.local.standin.server import StandinServer
 
-__all__ = ["Fault", "Faults", "StandinServer"]
+__all__ = ["Fault", "Faults", "HistogramFaults", "StandinServer"]

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from service.local.demo_calls import Call
 from service.local.standin.answers import Answer, RefusedError, to_json
-from service.local.standin.faults import Faults
+from service.local.standin.faults import PLANNED, Faults, HistogramFaults
 from service.local.standin.histogram import Counts, counts_of, histogram
 from service.local.standin.instants import END, bounds, stamp
 
@@ -34,18 +34,20 @@ class Account:
     def __init__(self, calls: Iterable[Call]) -> None:
         self.rows = {call["callId"]: _row(call) for call in calls}
         self.order = sorted(row.key for row in self.rows.values())
+        self.deleted: dict[str, Row] = {}  # kept for the histogram, which may count them
         self.lists = 0  # list requests so far: the clock of `cursor_ttl`
 
     def put(self, call: Call) -> None:
         """Add a call, or replace the one of the same callId."""
-        row = _row(call)
-        if call["callId"] in self.rows:
-            self.delete(call["callId"])
-        self.rows[call["callId"]] = row
+        row, call_id = _row(call), call["callId"]
+        if call_id in self.rows:
+            self.delete(call_id)
+        self.deleted.pop(call_id, None)
+        self.rows[call_id] = row
         insort(self.order, row.key)
 
     def delete(self, call_id: str) -> None:
-        row = self.rows.pop(call_id)
+        row = self.deleted[call_id] = self.rows.pop(call_id)
         del self.order[bisect_left(self.order, row.key)]
 
     def page(self, query: dict[str, str], origin: str, faults: Faults) -> Answer:
@@ -78,10 +80,18 @@ class Account:
         results = b",".join(self.rows[call_id].body for _, call_id in keys)
         return Answer(200, b'{"results":[%b],%b' % (results, to_json(frame)[1:]), calls=len(keys))
 
-    def histogram(self, query: dict[str, str]) -> Answer:
-        low, high = _span(self.order, *bounds(query))
-        calls = ((created, self.rows[call_id].counts) for created, call_id in self.order[low:high])
-        return Answer(200, to_json(histogram(calls)))
+    def histogram(self, query: dict[str, str], faults: HistogramFaults) -> Answer:
+        if faults.status is not None or faults.raw_body is not None:
+            body = PLANNED if faults.raw_body is None else faults.raw_body
+            return Answer(faults.status or 200, body.encode(), faults.retry_after)
+        first, last = ("", END) if faults.ignores_bounds else bounds(query)
+        if faults.whole_days:  # a date alone sorts before the day's instants, and with END after them
+            first, last = first[: len("2026-01-31")], last[: len("2026-01-31")] + END
+        low, high = _span(self.order, first, last)
+        calls = [self.rows[call_id] for _, call_id in self.order[low:high]]
+        if faults.counts_deleted:
+            calls += [row for row in self.deleted.values() if first <= row.key[0] <= last]
+        return Answer(200, to_json(histogram(((row.key[0], row.counts) for row in calls), faults)))
 
     def _next(self, place: Key, query: dict[str, str], origin: str, faults: Faults) -> str:
         """A cursor is a place between two calls, by value: calls that come or go meanwhile do not move it."""

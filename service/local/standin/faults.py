@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from service.local.standin.answers import Answer
 
 _STRICT = ConfigDict(extra="forbid", strict=True)  # a slip in a test must not pass
+PLANNED = '{"detail":"Planned."}'
 
 
 @dataclass(config=_STRICT)
@@ -21,7 +22,7 @@ class Fault:
     kind: Literal["status", "half_body", "garbage", "drop"] = "status"
     status: int = 500
     retry_after: str | None = None  # seconds or an HTTP date, sent as it is
-    body: str = '{"detail":"Planned."}'
+    body: str = PLANNED
     times: int | None = 1
     after: int = 0
     probability: float = 1.0
@@ -50,12 +51,33 @@ class Fault:
 
 
 @dataclass(config=_STRICT)
+class HistogramFaults:
+    """How the histogram is refused, late or wrong."""
+
+    queue: list[Fault] = field(default_factory=list)  # its own: other requests do not use it up
+    status: int | None = None  # of every answer
+    retry_after: str | None = None  # beside the status
+    raw_body: str | None = None  # sent as it is, with 200 unless there is a status
+    latency_seconds: float = 0.0  # on top of that of all requests
+    factor: float = 1.0  # by which every totalCount is multiplied, and then rounded
+    plus: int = 0  # what is added to every totalCount
+    without: list[Literal["allTime", "daily", "hourly"]] = field(default_factory=list)
+    empty_hourly: bool = False
+    zero_buckets: bool = False  # hours and days without calls are listed too, from the first call to the last
+    daily_offset_hours: int = 0  # days are those of another time zone
+    hourly_offset_hours: int = 0
+    counts_deleted: bool = False
+    ignores_bounds: bool = False
+    whole_days: bool = False  # the bounds are rounded outwards, in UTC
+
+
+@dataclass(config=_STRICT)
 class Faults:
     """What goes wrong, and which undocumented ways the API takes. Change it at any time."""
 
-    queue: list[Fault] = field(default_factory=list)
+    queue: list[Fault] = field(default_factory=list)  # of all requests but those for the histogram
     seed: int = 0  # of the faults with a probability
-    latency_seconds: float = 0.0
+    latency_seconds: float = 0.0  # of all requests
     auth_status: Literal[401, 403] = 403
     rate_limit_per_second: int | None = None  # per key
     max_page_size: int = 100  # larger page sizes are cut to it silently
@@ -65,16 +87,17 @@ class Faults:
     foreign_next: str | None = None  # another origin for `next`, such as http://127.0.0.1:1
     next_form: Literal["absolute", "relative", "empty_string_at_end", "missing_at_end"] = "absolute"
     total: Literal["exact", "zero", "missing"] = "exact"
+    histogram: HistogramFaults = field(default_factory=HistogramFaults)
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)  # noqa: S311 (repeatable, not secret)
         self._admitted: dict[str, list[float]] = {}
 
-    def take(self) -> Fault | None:
+    def take(self, queue: list[Fault]) -> Fault | None:
         """The first planned fault that this request meets; a used-up one leaves the queue."""
-        taken = next((fault for fault in self.queue if fault.fires(self._chance)), None)
+        taken = next((fault for fault in queue if fault.fires(self._chance)), None)
         if taken and taken.times == 0:
-            self.queue.remove(taken)
+            queue.remove(taken)
         return taken
 
     def admits(self, key: str) -> bool:

@@ -84,9 +84,8 @@ class StandinServer(ThreadingMixIn, TCPServer):
             stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
         stopped = self._stopping.wait(self.faults.latency_seconds)
         with self._lock:
-            fault = Fault("drop") if stopped else self.faults.take()
-            honest = partial(self._honest, asked, query, key, origin)
-            answer = fault.spoil(honest) if fault else honest()
+            fault = Fault("drop") if stopped else self.faults.take(self.faults.queue)
+            answer = self._respond(fault, asked, query, key, origin)
             outcome = answer.cut or str(answer.status)
             stats.by_status[outcome] = stats.by_status.get(outcome, 0) + 1
             stats.in_flight -= 1
@@ -94,15 +93,18 @@ class StandinServer(ThreadingMixIn, TCPServer):
         return answer
 
     def _histogram(self, query: dict[str, str], key: str) -> Answer:
-        """Apart from the other requests: it meets none of their planned faults, and is no part of their counts."""
+        """Apart from the other requests: it meets the faults of `Faults.histogram`, and is no part of their counts."""
         with self._lock:
-            latency = self.faults.latency_seconds
+            latency = self.faults.latency_seconds + self.faults.histogram.latency_seconds
             self.stats.histograms += 1
         stopped = self._stopping.wait(latency)
         with self._lock:
-            if stopped:
-                return Answer(0, b"", cut="drop")
-            return self._honest(HISTOGRAM, query, key, "")
+            fault = Fault("drop") if stopped else self.faults.take(self.faults.histogram.queue)
+            return self._respond(fault, HISTOGRAM, query, key, "")
+
+    def _respond(self, fault: Fault | None, asked: str, query: dict[str, str], key: str, origin: str) -> Answer:
+        honest = partial(self._honest, asked, query, key, origin)
+        return fault.spoil(honest) if fault else honest()
 
     def _honest(self, asked: str, query: dict[str, str], key: str, origin: str) -> Answer:
         account = self._accounts.get(key)
@@ -112,7 +114,7 @@ class StandinServer(ThreadingMixIn, TCPServer):
             return Answer(429, to_json({"detail": "Request was throttled."}), retry_after="1")
         try:
             if asked == HISTOGRAM:
-                return account.histogram(query)
+                return account.histogram(query, self.faults.histogram)
             if asked == "GET /api/calls":
                 return account.page(query, origin, self.faults)
         except RefusedError as refused:
