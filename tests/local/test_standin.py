@@ -176,6 +176,21 @@ def test_faults_by_chance_repeat_with_their_seed(client: Client) -> None:
     assert 5 < runs[0].count(500) < 35
 
 
+@pytest.mark.parametrize("sort", ["created", "-created"])
+def test_unlisted_calls_are_on_no_page_and_in_no_total_but_can_be_read_and_are_counted(
+    client: Client, sort: str
+) -> None:
+    client.server.faults.unlisted = ["call-1", "call-4", "call-5", "of no call"]
+    pages = list(client.pages(sort=sort, pageSize="2"))
+    seen = [call["callId"] for page in pages for call in page["results"]]
+    assert sorted(seen) == ["call-2", "call-3", "call-6", "call-7"]
+    assert [page["total"] for page in pages] == [4, 4]
+    assert client.page("/api/calls/call-4") == CALLS[3]
+    assert client.page("/api/accounts/me/usage/calls")["allTime"]["totalCount"] == 7
+    client.server.faults.unlisted = []
+    assert len(client.ids()) == 7
+
+
 def test_an_endless_list_never_runs_out_of_next(client: Client) -> None:
     client.server.faults.endless = True
     for sort in ("created", "-created"):

@@ -57,18 +57,20 @@ class Account:
         if sort not in ("created", "-created") and not faults.ignore_sort:
             raise RefusedError(400, {"sort": ["Only created and -created are known here."]})
         ascending = faults.ignore_sort or sort == "created"
-        low, high = _span(self.order, *bounds(query))
+        unlisted = set(faults.unlisted)
+        order = [key for key in self.order if key[1] not in unlisted] if unlisted else self.order
+        low, high = _span(order, *bounds(query))
         beginning = ("", "") if ascending else (END, END)
         place = self._place(query["cursor"], faults.cursor_ttl) if query.get("cursor") else beginning
         # A size that is no positive number is ignored, a large one is cut: both silently.
         limit = min(int(size) if size.isdecimal() and int(size) else DEFAULT_PAGE_SIZE, faults.max_page_size)
         if ascending:
-            start = max(low, bisect_right(self.order, place))
-            keys = self.order[start : min(high, start + limit)]
+            start = max(low, bisect_right(order, place))
+            keys = order[start : min(high, start + limit)]
             more = start + limit < high
         else:
-            end = min(high, bisect_left(self.order, place))
-            keys = self.order[max(low, end - limit) : max(low, end)][::-1]
+            end = min(high, bisect_left(order, place))
+            keys = order[max(low, end - limit) : max(low, end)][::-1]
             more = end - limit > low
         frame: dict[str, Any] = {"previous": None}
         if more or faults.endless:

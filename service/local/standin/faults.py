@@ -82,6 +82,7 @@ class Faults:
     rate_limit_per_second: int | None = None  # per key
     max_page_size: int = 100  # larger page sizes are cut to it silently
     cursor_ttl: int | None = None  # a cursor lives for this many further list requests of its key
+    unlisted: list[str] = field(default_factory=list)  # ids that the list never gives, and the histogram counts
     ignore_sort: bool = False  # oldest first, whatever is asked
     endless: bool = False  # after the last page `next` starts again from the first
     foreign_next: str | None = None  # another origin for `next`, such as http://127.0.0.1:1
