@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 ACTIVE_STATUSES = ("pending", "in_progress")
 
 JobStatus = Literal["pending", "in_progress", "completed", "failed", "cancelled"]
+Verification = Literal["verified", "gaps", "unverified"]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -43,10 +44,37 @@ class Job:
     attempt: Annotated[Count, Field(description="How often a processor has taken it.")]
     next_attempt_at: Annotated[datetime | None, Field(description="When a retry is due.")]
     error_message: Annotated[str | None, Field(description="What the agency can act on.")]
+    verification: Annotated[
+        Verification | None,
+        Field(
+            description="Null until it is completed: whether on each day as many calls are there as Ultravox counts"
+            " (`verified`), or fewer (`gaps`); `unverified` where it gave no count."
+        ),
+    ]
+    missing_calls: Annotated[
+        Annotated[int, Field(gt=0)] | None, Field(description="With `gaps`: how many calls Ultravox counts more.")
+    ]
 
     @property
     def is_active(self) -> bool:
         return self.status in ACTIVE_STATUSES
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A call that could not be stored."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    call_id: str
+    reason: Annotated[str, Field(description="In plain words.")]
+
+
+@dataclass(frozen=True)
+class JobWithFailures(Job):
+    """A job that was asked for by its id."""
+
+    failures: Annotated[list[Failure], Field(max_length=100, description="The first hundred calls not stored.")]
 
 
 JOB_FIELDS = tuple(field.name for field in fields(Job))

@@ -4,7 +4,7 @@ Each names the fencing token of the claim; where the lease is over the database 
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -29,12 +29,18 @@ class Claim:
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a job's range, `[starts_at, ends_at)`; its checkpoint is the query of its next page."""
+    """A part of a job's range, `[starts_at, ends_at)`; its checkpoint is the query of its next page.
+
+    `planned_calls` is how many calls Ultravox counts in it, None where it was not planned. A recheck pages a day once
+    more on which calls are missing.
+    """
 
     id: int
     starts_at: datetime | None
     ends_at: datetime
     cursor: str | None
+    planned_calls: int | None = None
+    is_recheck: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Stored:
         return bool(self.imported or self.skipped or self.failed_call_ids)
 
 
-WINDOW_COLUMNS = "id, starts_at, ends_at, cursor"
+WINDOW_COLUMNS = "id, starts_at, ends_at, cursor, planned_calls, is_recheck"
 
 
 def claim(conn: Conn, lease: timedelta) -> Claim | None:
@@ -67,16 +73,40 @@ def heartbeat(conn: Conn, claim: Claim, lease: timedelta) -> None:
 
 
 def unfinished_windows(conn: Conn, claim: Claim) -> list[Window]:
-    with conn.cursor(row_factory=class_row(Window)) as cursor:
-        query = f"select {WINDOW_COLUMNS} from historical_sync.unfinished_windows(%s)"  # noqa: S608  # a constant
-        return cursor.execute(query, [claim.job_id]).fetchall()
+    return _windows(conn, "unfinished_windows(%s)", [claim.job_id])
+
+
+def plan(
+    conn: Conn, claim: Claim, window_id: int, *, counts: dict[date, int], seams: list[datetime], planned: list[int]
+) -> list[Window]:
+    """Cut a job's only window at `seams`, oldest first, into windows of `planned` calls; return them, newest first.
+
+    `counts` is how many calls Ultravox counts, by day in UTC.
+    """
+    days, calls = list(counts), list(counts.values())
+    return _windows(
+        conn,
+        "plan_job(%s, %s, %s, %s::date[], %s::integer[], %s::timestamptz[], %s::integer[])",
+        [claim.job_id, claim.fencing_token, window_id, days, calls, seams, planned],
+    )
 
 
 def cut_window(conn: Conn, claim: Claim, window_id: int) -> list[Window]:
     """Cut a window into two that start afresh, and return both; nothing where it cannot be cut."""
-    with conn.cursor(row_factory=class_row(Window)) as cursor:
-        query = f"select {WINDOW_COLUMNS} from historical_sync.cut_window(%s, %s, %s)"  # noqa: S608  # a constant
-        return cursor.execute(query, [claim.job_id, claim.fencing_token, window_id]).fetchall()
+    return _windows(conn, "cut_window(%s, %s, %s)", [claim.job_id, claim.fencing_token, window_id])
+
+
+def compare_with_source(conn: Conn, claim: Claim, counts: dict[date, int] | None, *, lease: timedelta) -> list[Window]:
+    """Compare what has arrived with Ultravox' counts by day in UTC, None where there are none.
+
+    Returns a window for each day that is to be paged once more. All others have to be finished.
+    """
+    days, calls = (None, None) if counts is None else (list(counts), list(counts.values()))
+    return _windows(
+        conn,
+        "compare_with_source(%s, %s, %s::date[], %s::integer[], %s)",
+        [claim.job_id, claim.fencing_token, days, calls, lease],
+    )
 
 
 def restart_window(conn: Conn, claim: Claim, window_id: int) -> None:
@@ -136,6 +166,11 @@ def reschedule(conn: Conn, claim: Claim, error: str, *, retry_after: timedelta |
 def release(conn: Conn, claim: Claim) -> Job:
     """Give the job back for the next processor to go on at once."""
     return _finish(conn, "release_job(%s, %s)", [claim.job_id, claim.fencing_token])
+
+
+def _windows(conn: Conn, call: str, arguments: list[object]) -> list[Window]:
+    with conn.cursor(row_factory=class_row(Window)) as cursor:
+        return cursor.execute(f"select {WINDOW_COLUMNS} from historical_sync.{call}", arguments).fetchall()  # noqa: S608
 
 
 def _finish(conn: Conn, call: str, arguments: list[object]) -> Job:

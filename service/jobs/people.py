@@ -4,7 +4,7 @@ Every function raises SessionRevokedError and NoAgencyError about the user, and 
 """
 
 import time
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, LiteralString, cast
 from uuid import UUID
 
@@ -23,15 +23,17 @@ from service.errors import (
     SessionRevokedError,
     SyncAlreadyActiveError,
 )
-from service.jobs.job import JOB_FIELDS, Job
+from service.jobs.coverage import Coverage, DayRow, coverage_of
+from service.jobs.job import JOB_FIELDS, Job, JobWithFailures
 from service.jobs.principal import Principal
 
 # How long two statements may have taken for a third and a fourth one to follow. A proxy waits longer than all four.
 AGAIN_WITHIN_SECONDS = 3.0
 
-# Every statement begins so, and goes on with what the user wants as `job`. One round trip tells who asks and does it.
+# Every statement begins so, and goes on with what the user wants as `wanted`: one round trip tells who asks and does
+# it.
 FOR_CALLER = """
-    select caller.revocation, caller.agency_id as caller_agency_id, job.*
+    select caller.revocation, caller.agency_id as caller_agency_id, wanted.*
     from historical_sync.caller(%(user_id)s, %(session_id)s) as caller
     left join lateral
 """
@@ -45,16 +47,25 @@ CREATE_JOB = """
             p_date_to => %(date_to)s::timestamptz
         ) as id
         where caller.agency_id is not null
-    ) as job on true
+    ) as wanted on true
 """
-RESUME_JOB = "historical_sync.resume_job(caller.agency_id, %(job_id)s) as job on true"
-CANCEL_JOB = "historical_sync.cancel_job(caller.agency_id, %(job_id)s) as job on true"
-ACTIVE_JOB = "historical_sync.active_job(caller.agency_id) as job on true"
-LATEST_JOB = "historical_sync.latest_job(caller.agency_id) as job on true"
-FIND_JOB = "historical_sync.find_job(%(job_id)s) as job on true"
+RESUME_JOB = "historical_sync.resume_job(caller.agency_id, %(job_id)s) as wanted on true"
+CANCEL_JOB = "historical_sync.cancel_job(caller.agency_id, %(job_id)s) as wanted on true"
+ACTIVE_JOB = "historical_sync.active_job(caller.agency_id) as wanted on true"
+LATEST_JOB = "historical_sync.latest_job(caller.agency_id) as wanted on true"
+FIND_JOB = """
+    (
+        select job.*, historical_sync.job_failures(job.id) as failures
+        from historical_sync.find_job(%(job_id)s) as job
+    ) as wanted on true
+"""
 LIST_JOBS = """
-    historical_sync.list_jobs(caller.agency_id, %(before)s, %(limit)s) as job on true
-    order by job.created_at desc, job.id desc
+    historical_sync.list_jobs(caller.agency_id, %(before)s, %(limit)s) as wanted on true
+    order by wanted.created_at desc, wanted.id desc
+"""
+COVERAGE = """
+    historical_sync.coverage(caller.agency_id, %(first_day)s::date, %(last_day)s::date) as wanted on true
+    order by wanted.day
 """
 
 
@@ -101,17 +112,26 @@ def latest(database: Database, principal: Principal) -> Job | None:
     return _job(row)
 
 
-def find(database: Database, principal: Principal, job_id: UUID) -> Job:
+def find(database: Database, principal: Principal, job_id: UUID) -> JobWithFailures:
     """Return a job of the user's agency. Raises JobNotFoundError and JobNotYoursError."""
     [row] = _ask(database, principal, FIND_JOB, job_id=job_id)
     _check_owner(row)
-    return cast(Job, _job(row))
+    return JobWithFailures(failures=row["failures"], **_fields(row))
 
 
 def list_jobs(database: Database, principal: Principal, before: UUID | None, limit: int) -> list[Job]:
     """Return up to `limit` jobs of the user's agency, newest first, older than the job `before`."""
     rows = _ask(database, principal, LIST_JOBS, before=before, limit=limit)
     return [job for row in rows if (job := _job(row))]
+
+
+def coverage(database: Database, principal: Principal, first_day: date | None, last_day: date | None) -> Coverage:
+    """Return what has arrived of the calls of the user's agency, from the first to the last day, in UTC.
+
+    Without these: from the first day with a call, though no more than 1,100 days, to today.
+    """
+    rows = _ask(database, principal, COVERAGE, first_day=first_day, last_day=last_day)
+    return coverage_of([DayRow(**{name: row[name] for name in DayRow._fields}) for row in rows])
 
 
 def _make_pending(database: Database, principal: Principal, statement: LiteralString, **parameters: Any) -> DictRow:
@@ -165,4 +185,8 @@ def _check_owner(row: DictRow) -> None:
 
 
 def _job(row: DictRow) -> Job | None:
-    return Job(**{name: row[name] for name in JOB_FIELDS}) if row["id"] else None
+    return Job(**_fields(row)) if row["id"] else None
+
+
+def _fields(row: DictRow) -> dict[str, Any]:
+    return {name: row[name] for name in JOB_FIELDS}

@@ -139,16 +139,28 @@ def find_misfits(conn: Connection[Any]) -> Iterator[str]:
 
 def _read(conn: Connection[Any]) -> list[Existing]:
     applied = _applied(conn)
-    to_adopt = {name: table for name, table in TABLES.items() if table.adopted_by not in applied}
+    to_adopt = {name: left for name, table in TABLES.items() if (left := _left_to_adopt(table, applied)).columns}
     return [
-        Existing(name, kind, hides_rows, to_adopt[name], *_read_inside(conn, f"public.{name}"))
+        Existing(name, kind, hides_rows, to_adopt[name], *_read_inside(conn, name, to_adopt[name]))
         for name, kind, hides_rows in conn.execute(TABLES_THERE, [list(to_adopt)]).fetchall()
     ]
 
 
-def _read_inside(conn: Connection[Any], table: str) -> tuple[dict[str, Found], list[set[str]], list[Constraint]]:
+def _left_to_adopt(table: Table, applied: set[str]) -> Table:
+    """Return the table with those of its columns that no migration has added yet."""
+    columns = table.columns.items()
+    return table._replace(columns={n: our for n, our in columns if (our.added_by or table.adopted_by) not in applied})
+
+
+def _read_inside(
+    conn: Connection[Any], name: str, ours: Table
+) -> tuple[dict[str, Found], list[set[str]], list[Constraint]]:
+    table = f"public.{name}"
     with conn.cursor(row_factory=class_row(Found)) as cursor:
         columns = {found.name: found for found in cursor.execute(COLUMNS, [table])}
+    if len(ours.columns) < len(TABLES[name].columns):
+        # Adopted before: what else is in it has been looked at.
+        columns = {column: found for column, found in columns.items() if column in ours.columns}
     keys = [set(key) for (key,) in conn.execute(KEYS, [table])]
     with conn.cursor(row_factory=class_row(Constraint)) as cursor:
         return columns, keys, cursor.execute(CONSTRAINTS, [table]).fetchall()

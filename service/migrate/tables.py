@@ -21,6 +21,7 @@ JSONB = ("jsonb",)
 BYTES = ("bytea",)
 STATUS = ("public.sync_job_status",)
 ANY: tuple[str, ...] = ()  # only read, as text
+COUNTS_OF_SOURCE = "20261124200000_create_source_counts"
 STATUSES = ("pending", "in_progress", "completed", "failed", "cancelled")
 
 
@@ -28,11 +29,12 @@ class Column(NamedTuple):
     types: tuple[str, ...]
     written: Written = ""
     required: bool = False  # cannot be added to a table that lacks it
+    added_by: str = ""  # the dated migration, where it is a later one than the table's
     description: str = ""  # for docs/data.md, where the table is shown
 
 
 class Table(NamedTuple):
-    # The dated migration that adopts it. Where it has been applied, the table is not looked at again.
+    # The dated migration that adopts it. Where it has been applied, only columns that a later one adds are looked at.
     adopted_by: str
     columns: dict[str, Column]
     gets_rows: bool = False  # from us
@@ -82,6 +84,10 @@ TABLES = {
             "consecutive_failures": Column(INTEGER, "by default"),
             "attempt_started_at": Column(TIME, "or null"),
             "attempt_processed_calls": Column(INTEGER, "by default"),
+            "verification": Column(TEXT, "or null", added_by=COUNTS_OF_SOURCE),
+            "missing_calls": Column(INTEGER, "or null", added_by=COUNTS_OF_SOURCE),
+            "source_counted_at": Column(TIME, "or null", added_by=COUNTS_OF_SOURCE),
+            "source_compared_at": Column(TIME, "or null", added_by=COUNTS_OF_SOURCE),
         },
         gets_rows=True,
     ),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from service.jobs.leases import Stored
 from service.processor.call_page import CallPage
-from service.processor.errors import JobFailedError
+from service.processor.errors import EndlessListError
 
 # Pages in a row after which an API is believed to be endless: the same ones as before, empty ones, and such as hold
 # only calls that the job has been given already, as they do where an API does not keep to its bounds.
@@ -26,7 +26,7 @@ class EndlessGuard:
     _barren: int = 0
 
     def check(self, page: CallPage, stored: Stored) -> None:
-        """Raises JobFailedError."""
+        """Raises EndlessListError."""
         known = hash(tuple(page.calls))
         self.brought_calls = self.brought_calls or stored.brought_calls
         self._repeated = self._repeated + 1 if page.calls and known in self._seen else 0
@@ -34,7 +34,7 @@ class EndlessGuard:
         self._barren = 0 if stored.brought_calls else self._barren + 1
         self._seen.add(known)
         if self._repeated >= REPEATED_PAGES or self._empty >= EMPTY_PAGES or self._barren >= BARREN_PAGES:
-            raise JobFailedError("Ultravox keeps giving next pages without new calls. Try again later.")
+            raise EndlessListError("Ultravox keeps giving next pages without new calls. Try again later.")
 
 
 @dataclass
@@ -44,9 +44,9 @@ class ForgottenCursors:
     _in_a_row: int = 0
 
     def note(self, *, brought_calls: bool) -> None:
-        """Raises JobFailedError."""
+        """Raises EndlessListError."""
         self._in_a_row = 0 if brought_calls else self._in_a_row + 1
         if self._in_a_row > FORGOTTEN_IN_A_ROW:
-            raise JobFailedError(
+            raise EndlessListError(
                 "Ultravox forgets its place in the list again and again, without new calls. Try again later."
             )

@@ -1,4 +1,4 @@
-"""Imports a claimed job: its windows shared by several threads, under a heartbeat, then the job completed."""
+"""Imports a claimed job under a heartbeat: plan it, import its windows with several threads, verify it, complete it."""
 
 import threading
 from collections.abc import Callable
@@ -11,15 +11,22 @@ from pydantic import SecretStr
 from service.database import Conn, Database
 from service.jobs import leases
 from service.jobs.job import Job
-from service.jobs.leases import Claim, Stored
+from service.jobs.leases import Claim, Stored, Window
+from service.processor.errors import StopRequested
 from service.processor.heartbeat import heartbeat
+from service.processor.histogram import Histogram
 from service.processor.page_fetcher import PageFetcher
+from service.processor.plan import plan_windows
 from service.processor.rate_limiter import RateLimiter
 from service.processor.ultravox import UltravoxClient
 from service.processor.window_importer import WindowImporter
 from service.processor.window_queue import WindowQueue
 
 FORGET_AT_ONCE = 50_000
+# Ultravox is asked for its own count before the first page and after the last one. Together that delays an import by
+# five seconds at most.
+PLAN_SECONDS = 2.0
+VERIFY_SECONDS = 3.0
 
 T = TypeVar("T")
 
@@ -43,16 +50,42 @@ class JobImporter:
 
         Raises the first failure of a thread, LeaseLostError before any other, and StopRequested.
         """
-        windows = self._through_outages(lambda conn: leases.unfinished_windows(conn, self.claim))
-        queue = WindowQueue(windows, threads=self.threads, stopping=self.stopping)
+        queue = WindowQueue(threads=self.threads, stopping=self.stopping)
         with heartbeat(self.database, self.claim, self.lease, on_lost=queue.fail):
-            self._import_windows(queue)
-        queue.raise_failure()
+            self._import(queue, self._plan())
+            self._import(queue, self._verify())
         while self._through_outages(self._forget_some):
             pass
         return self._through_outages(lambda conn: leases.complete(conn, self.claim))
 
-    def _import_windows(self, queue: WindowQueue) -> None:
+    def _plan(self) -> list[Window]:
+        """Return the windows to import: of a job that is at its beginning, as many and as wide as its calls ask for."""
+        windows = self._through_outages(lambda conn: leases.unfinished_windows(conn, self.claim))
+        if not self._is_at_its_beginning(windows) or not (histogram := self._histogram(PLAN_SECONDS)):
+            return windows
+        if not histogram.total:
+            return windows  # one will do, and the first page says how many there are if these are not all
+        plan = plan_windows(
+            histogram,
+            self.claim.date_from,
+            self.claim.date_to,
+            page_size=self.claim.page_size,
+            threads=self.threads,
+        )
+        return self._through_outages(
+            lambda conn: leases.plan(
+                conn, self.claim, windows[0].id, counts=histogram.days(), seams=plan.seams, planned=plan.calls
+            )
+        )
+
+    def _is_at_its_beginning(self, windows: list[Window]) -> bool:
+        match windows:
+            case [Window(cursor=None, planned_calls=None, is_recheck=False) as window]:
+                return (window.starts_at, window.ends_at) == (self.claim.date_from, self.claim.date_to)
+        return False
+
+    def _import(self, queue: WindowQueue, windows: list[Window]) -> None:
+        queue.put(windows)
         importer = WindowImporter(
             database=self.database,
             fetcher=PageFetcher(self.claim.job_id, self.client, self.api_key, self.limiter, stopped=queue.stopped),
@@ -69,6 +102,23 @@ class JobImporter:
             thread.start()
         for thread in threads:
             thread.join()
+        queue.raise_failure()
+
+    def _verify(self) -> list[Window]:
+        """Compare what has arrived with Ultravox' count; return a window for each day to be paged once more."""
+        histogram = self._histogram(VERIFY_SECONDS)
+        counts = histogram.days() if histogram else None
+        return self._through_outages(
+            lambda conn: leases.compare_with_source(conn, self.claim, counts, lease=self.lease)
+        )
+
+    def _histogram(self, seconds: float) -> Histogram | None:
+        wait = max(self.limiter.reserve(), self.limiter.paused())
+        if self.stopping.wait(min(wait, seconds)):
+            raise StopRequested
+        if wait >= seconds:
+            return None
+        return self.client.histogram(self.api_key, self.claim.date_from, self.claim.date_to, seconds=seconds - wait)
 
     def _forget_some(self, conn: Conn) -> bool:
         return leases.forget_listed_calls(conn, self.claim, limit=FORGET_AT_ONCE, lease=self.lease)

@@ -1,4 +1,4 @@
-"""The client of the Ultravox API: pages of calls, and which failures are worth another try.
+"""The client of the Ultravox API: pages of calls, its own count of them, and which failures are worth another try.
 
 The key goes to the configured origin and nowhere else: redirects are not followed, and of a page's `next` only the
 query is used.
@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode
 
@@ -18,8 +18,10 @@ from pydantic import SecretStr
 from service.exchange import MIB, Answer, AnswerTooLargeError, ExchangeError, Origin
 from service.processor.call_page import CallPage, NotAPageError, UnfollowableNextError, parse_page
 from service.processor.errors import JobFailedError, PageTooLargeError, RetryableError, StaleCursorError
+from service.processor.histogram import Histogram, NotAHistogramError, parse_histogram
 
 CALLS = "/api/calls"
+HISTOGRAM = "/api/accounts/me/usage/calls"
 RETRYABLE_STATUSES = {408, 425, 429}
 # How APIs refuse a cursor that they have forgotten; Ultravox says 404, as far as is known.
 STALE_CURSOR_STATUSES = {400, 404, 410, 422}
@@ -27,13 +29,15 @@ STALE_CURSOR_STATUSES = {400, 404, 410, 422}
 LARGEST_ANSWER = 32 * MIB
 # So much is taken of a page that could be asked for in smaller ones: all windows of all jobs have one in hand.
 HANDY_ANSWER = 2 * MIB
+# Three years of hours are about 4 MiB.
+LARGEST_HISTOGRAM = 8 * MIB
 LONGEST_RETRY_AFTER = 86400.0
 
 log = structlog.get_logger(__name__)
 
 
 class UltravoxClient:
-    """Fetches pages of calls. Thread-safe; keeps its connections."""
+    """Fetches pages of calls, and counts. Thread-safe; keeps its connections."""
 
     def __init__(self, url: str, *, timeout: float, connections: int) -> None:
         """Give a whole answer `timeout` seconds, and keep so many idle connections."""
@@ -60,24 +64,44 @@ class UltravoxClient:
 
         Raises RetryableError, PageTooLargeError, StaleCursorError, or JobFailedError for what no retry will mend.
         """
+        asked_at = time.monotonic()
+        answer = self._get(f"{CALLS}?{query}", api_key, largest=largest, seconds=self._timeout)
+        if answer.status != 200:
+            raise _failure(answer, has_cursor="cursor=" in query)
+        return _page(answer.body, asked_at)
+
+    def histogram(
+        self, api_key: SecretStr, date_from: datetime | None, date_to: datetime, *, seconds: float
+    ) -> Histogram | None:
+        """Ask once, for at most so many seconds, how many calls there are in `[date_from, date_to)`.
+
+        None where the API gives no answer that can be relied on, whatever the reason: imports work without.
+        """
+        try:
+            query = urlencode(_bounds(date_from, date_to - timedelta.resolution))
+            answer = self._get(f"{HISTOGRAM}?{query}", api_key, largest=LARGEST_HISTOGRAM, seconds=seconds)
+            if answer.status == 200:
+                return parse_histogram(answer.body, date_from, date_to)
+            cause = f"status {answer.status}"
+        except (RetryableError, JobFailedError, NotAHistogramError) as error:
+            cause = str(error)
+        log.info("no_histogram", cause=cause)
+        return None
+
+    def _get(self, target: str, api_key: SecretStr, *, largest: int, seconds: float) -> Answer:
+        """Raises RetryableError, PageTooLargeError or JobFailedError where there is no answer."""
         key = api_key.get_secret_value()
         if not (key.isascii() and key.isprintable()):
             raise JobFailedError("The agency's API key has characters that no key has. Set a valid key and resume.")
-        asked_at = time.monotonic()
-        return _page(self._fetch(query, key, largest), asked_at)
-
-    def _fetch(self, query: str, key: str, largest: int) -> bytearray:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "X-API-Key": key}
         try:
-            answer = self._origin(key).get(f"{CALLS}?{query}", headers, largest=largest, seconds=self._timeout)
+            answer = self._origin(key).get(target, headers, largest=largest, seconds=seconds)
         except ExchangeError as error:
             self._count(0)
             log.warning("ultravox_exchange_failed", cause=error.cause)
             raise _unreached(error) from None
         self._count(answer.status)
-        if answer.status != 200:
-            raise _failure(answer, has_cursor="cursor=" in query)
-        return answer.body
+        return answer
 
     def _origin(self, key: str) -> Origin:
         with self._lock:
@@ -88,10 +112,14 @@ class UltravoxClient:
 
 def first_query(starts_at: datetime | None, ends_at: datetime, page_size: int) -> str:
     """Return the query for the newest page of a window. The API's bounds are both inclusive."""
-    query = {"sort": "-created", "pageSize": str(page_size), "toDate": _stamp(ends_at)}
-    if starts_at is not None:
-        query["fromDate"] = _stamp(starts_at)
-    return urlencode(query)
+    return urlencode({"sort": "-created", "pageSize": str(page_size), **_bounds(starts_at, ends_at)})
+
+
+def _bounds(first: datetime | None, last: datetime) -> dict[str, str]:
+    bounds = {"toDate": _stamp(last)}
+    if first is not None:
+        bounds["fromDate"] = _stamp(first)
+    return bounds
 
 
 def _page(data: bytearray, asked_at: float) -> CallPage:

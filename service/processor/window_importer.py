@@ -1,8 +1,9 @@
 """The way of a window: fetch a page, store it with its checkpoint, go on with the next one.
 
 A window is one query of the API, and it ends when the API says that there is no next page. Whether the calls come in
-an order, how fine their times are and whether the API keeps to its bounds does not matter. A window is cut only where
-it starts afresh: before its second page, when others wait for work, or when the API has forgotten its cursor.
+an order, how fine their times are and whether the API keeps to its bounds does not matter. A window that is cut starts
+afresh: before its second page, when others wait for work; where it was planned and goes on far beyond its plan; or when
+the API has forgotten its cursor.
 """
 
 import time
@@ -18,7 +19,7 @@ from service.jobs import leases
 from service.jobs.leases import Claim, Stored, Window
 from service.processor.call_page import CallPage
 from service.processor.endless_guard import EndlessGuard, ForgottenCursors
-from service.processor.errors import StaleCursorError
+from service.processor.errors import EndlessListError, StaleCursorError
 from service.processor.page_fetcher import PageFetcher
 from service.processor.ultravox import first_query
 
@@ -41,7 +42,7 @@ class WindowImporter:
     claim: Claim
     lease: timedelta
     stopped: Callable[[], bool]
-    wants_cut: Callable[[CallPage], bool]
+    wants_cut: Callable[[Window, CallPage, int], bool]
     on_stored: Callable[[Claim, Stored], None]
     forgotten: ForgottenCursors = field(default_factory=ForgottenCursors)
 
@@ -50,9 +51,19 @@ class WindowImporter:
 
         Raises JobFailedError, RetryableError, LeaseLostError, StopRequested, and the database's errors.
         """
+        try:
+            return self._run(window)
+        except EndlessListError as error:
+            if not window.is_recheck:
+                raise
+            # It looks for calls that the API may never list, and nothing is new in what it does list.
+            log.info("recheck_given_up", job_id=str(self.claim.job_id), window=window.id, cause=str(error))
+            return []
+
+    def _run(self, window: Window) -> list[Window]:
         endless = EndlessGuard()
-        query = window.cursor or self._first_query(window)
-        first = window.cursor is None
+        query, listed = window.cursor or self._first_query(window), 0
+        may_be_cut = window.cursor is None
         while not self.stopped():
             try:
                 page = self.fetcher.fetch(query)
@@ -63,9 +74,10 @@ class WindowImporter:
             if page.next_query is None:
                 return []
             endless.check(page, stored)
-            if first and self.wants_cut(page) and (halves := self._cut(window)):
+            query, listed = page.next_query, listed + len(page.calls)
+            if may_be_cut and self.wants_cut(window, page, listed) and (halves := self._cut(window)):
                 return halves
-            query, first = page.next_query, False
+            may_be_cut = window.planned_calls is not None
         return []  # whoever asked to stop does not take it for the end
 
     def _first_query(self, window: Window) -> str:

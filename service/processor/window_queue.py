@@ -13,20 +13,27 @@ LOOK_AGAIN_SECONDS = 0.5
 # but into no more windows for each thread than this, for the API's total need not be true.
 LONG_WINDOW_PAGES = 25
 WINDOWS_PER_THREAD = 4
+# A planned window that has so many times the calls that it was planned for may be cut wherever it is: the plan was made
+# from a count that is wrong, and nothing tells how much of it is left.
+OVERRUN = 2
 
 
 class WindowQueue:
     """Gives the windows of a job to its threads until all are finished, one thread fails, or the work is to stop."""
 
-    def __init__(self, windows: list[Window], *, threads: int, stopping: threading.Event) -> None:
+    def __init__(self, *, threads: int, stopping: threading.Event) -> None:
         self._threads = threads
         self._stopping = stopping
         self._changed = threading.Condition()
-        self._waiting = deque(windows)
+        self._waiting: deque[Window] = deque()
         self._idle = 0
         self._busy = 0
         self._cuts_of_long_windows = 0
         self._failure: Exception | None = None
+
+    def put(self, windows: list[Window]) -> None:
+        """Add windows, while no thread works on any."""
+        self._waiting.extend(windows)
 
     def take(self) -> Window | None:
         """Return a window that waits, when there is one; None when there is nothing left to do."""
@@ -64,9 +71,15 @@ class WindowQueue:
         if self._stopping.is_set():
             raise StopRequested
 
-    def wants_cut(self, page: CallPage) -> bool:
-        """Tell whether a window that begins with this page should be cut: others wait for work, or it is a long one."""
+    def wants_cut(self, window: Window, page: CallPage, listed: int) -> bool:
+        """Tell whether a window should be cut that has listed so many calls, the last of them with this page.
+
+        One that goes as planned is not; the others are where somebody waits for work, or because they are long.
+        """
         with self._changed:
+            if window.planned_calls is not None:
+                overrun = max(listed, page.total or 0) > OVERRUN * window.planned_calls
+                return overrun and self._idle > len(self._waiting)
             if self._idle > len(self._waiting):
                 return True
             long = page.total is not None and page.total > LONG_WINDOW_PAGES * len(page.calls) > 0

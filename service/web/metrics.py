@@ -23,6 +23,8 @@ DESCRIPTIONS = {
     "jobs": ("Jobs by status.", "status"),
     "calls": ("Calls of all jobs by outcome.", "outcome"),
     "ultravox_requests": ("Requests to the Ultravox API by status, 0 for no answer.", "status"),
+    "missing_calls": ("Calls that Ultravox counted and that were not there when an import ended.", None),
+    "unverified_days": ("Days with imported calls that Ultravox has never counted, over all agencies.", None),
     "oldest_pending_job_seconds": ("Age of the job that has been pending the longest.", None),
 }
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from service.jobs.coverage import Coverage
 from service.web import schemas
 from service.web.errors import ErrorCode as Code
 
@@ -64,7 +65,7 @@ OPERATIONS = (
         f"{PREFIX}/get-sync-status",
         "getSyncStatus",
         "The active job, else the latest finished one; or the job asked for.",
-        (schemas.OneJob, schemas.NoActiveJob),
+        (schemas.ActiveJob, schemas.NoActiveJob, schemas.FoundJob),
         (*OF_FUNCTION, *OF_JOB),
         query=schemas.StatusQuery,
         has_etag=True,
@@ -94,6 +95,15 @@ OPERATIONS = (
         (schemas.JobList,),
         OF_FUNCTION,
         query=schemas.ListQuery,
+    ),
+    Operation(
+        f"{PREFIX}/get-sync-coverage",
+        "getSyncCoverage",
+        "What has arrived, day by day, beside what Ultravox counts.",
+        (Coverage,),
+        OF_FUNCTION,
+        query=schemas.CoverageQuery,
+        has_etag=True,
     ),
     Operation("/healthz", "healthz", "Whether the process answers.", (schemas.Health,), (*ALWAYS, *ON_THE_WAY)),
     Operation("/readyz", "readyz", "Whether the database answers.", (schemas.Health,), (*ALWAYS, *OF_DATABASE)),

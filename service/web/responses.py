@@ -3,7 +3,7 @@
 import re
 import time
 from dataclasses import is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -40,8 +40,20 @@ class Json(DefaultJSONProvider):
     def default(value: Any) -> Any:
         if isinstance(value, datetime):
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        if isinstance(value, date):
+            return value.isoformat()
         # Not asdict(), which copies every value.
         return vars(value) if is_dataclass(value) else DefaultJSONProvider.default(value)
+
+
+def unless_known(answer: object) -> Response:
+    """Return an answer with its ETag, or 304 where the caller has it (RFC 9110, section 13.1.2)."""
+    response = jsonify(answer)
+    response.add_etag()
+    # If-None-Match alone: the other conditions are for those who change something.
+    if request.if_none_match.contains_weak(response.get_etag()[0] or ""):
+        response.status_code = 304
+    return response
 
 
 def _begin() -> Response | None:

@@ -6,19 +6,20 @@ A query and a body are checked by their class; an answer is not, for it comes fr
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from service.jobs.job import Job
+from service.jobs.job import Job, JobWithFailures
 from service.web.auth import CANONICAL_UUID
 
 # `fromisoformat` takes any separator, and any digits that Unicode has; ISO 8601 does not.
 ISO_8601 = re.compile(r"[\dW-]+([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?(Z|[+-][\d:]+)?)?", re.ASCII | re.IGNORECASE)
 LARGEST_LIMIT = 100
+MOST_DAYS = 1100
 
 
 def _uuid(value: object) -> UUID:
@@ -38,6 +39,11 @@ def _instant(value: object) -> datetime:
     raise PydanticCustomError("instant", "must be an ISO 8601 date or time, in the years 0001 to 9999")
 
 
+def _day(value: object) -> date:
+    """Parse an ISO 8601 date, or the day in UTC of a date-time."""
+    return _instant(value).date()
+
+
 def _limit(text: str) -> int:
     if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or not 1 <= int(text) <= LARGEST_LIMIT:
         raise PydanticCustomError("limit", "must be 1 to {largest}", {"largest": LARGEST_LIMIT})
@@ -46,6 +52,7 @@ def _limit(text: str) -> int:
 
 JobId = Annotated[UUID, PlainValidator(_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
 Instant = Annotated[datetime, PlainValidator(_instant), WithJsonSchema({"type": "string"})]
+Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string"})]
 Limit = Annotated[
     int, PlainValidator(_limit), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT})
 ]
@@ -68,6 +75,25 @@ class StatusQuery(Sent):
 class ListQuery(Sent):
     limit: Limit = Field(20, description="How many jobs to answer at most.")
     before: JobId | None = Field(None, description="The `next` of the page before.")
+
+
+class CoverageQuery(Sent):
+    """A range of days in UTC. A time is cut off."""
+
+    date_from: Day | None = Field(None, description="ISO 8601: the first day. Absent: the first one with a call.")
+    date_to: Day | None = Field(None, description="ISO 8601: the last day, which belongs to it. Absent: today.")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.date_from is not None:
+            days = ((self.date_to or datetime.now(UTC).date()) - self.date_from).days + 1
+            if days < 1:
+                text = "must not be after date_to" if self.date_to else "must not be in the future"
+                raise PydanticCustomError("range", text, {"field": "date_from"})
+            if days > MOST_DAYS:
+                text = "must be less than {most} days before date_to"
+                raise PydanticCustomError("range", text, {"field": "date_from", "most": MOST_DAYS})
+        return self
 
 
 class DateRange(Sent):
@@ -116,11 +142,19 @@ class CancelledJob(Answer):
 
 
 @dataclass(frozen=True)
-class OneJob(Answer):
-    """The job that was asked for, or else the active one."""
+class ActiveJob(Answer):
+    """The active job."""
+
+    active: Literal[True]
+    job: Job
+
+
+@dataclass(frozen=True)
+class FoundJob(Answer):
+    """The job that was asked for by its id."""
 
     active: bool
-    job: Job
+    job: JobWithFailures
 
 
 @dataclass(frozen=True)

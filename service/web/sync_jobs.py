@@ -1,17 +1,20 @@
-"""Watching and steering: get-sync-status, list-sync-jobs, cancel-historical-sync, resume-historical-sync."""
+"""Watching and steering: get-sync-status, get-sync-coverage, list-sync-jobs, cancel- and resume-historical-sync."""
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 
 from service.jobs import people as jobs
 from service.jobs.principal import Principal
 from service.web.requests import authenticated, database, read_body, read_query
+from service.web.responses import unless_known
 from service.web.schemas import (
+    ActiveJob,
     CancelledJob,
+    CoverageQuery,
+    FoundJob,
     JobList,
     JobReference,
     ListQuery,
     NoActiveJob,
-    OneJob,
     PendingJob,
     StatusQuery,
 )
@@ -23,16 +26,20 @@ blueprint = Blueprint("sync_jobs", __name__)
 @authenticated
 def get_sync_status(principal: Principal) -> Response:
     job_id = read_query(StatusQuery).job_id
-    job = jobs.find(database(), principal, job_id) if job_id else jobs.latest(database(), principal)
-    if job is not None and (job_id is not None or job.is_active):
-        response = jsonify(OneJob(job.is_active, job))
-    else:
-        response = jsonify(NoActiveJob(active=False, recent_job=job))
-    response.add_etag()
-    # If-None-Match alone: the other conditions are for those who change something.
-    if request.if_none_match.contains_weak(response.get_etag()[0] or ""):
-        response.status_code = 304
-    return response
+    if job_id is not None:
+        found = jobs.find(database(), principal, job_id)
+        return unless_known(FoundJob(found.is_active, found))
+    job = jobs.latest(database(), principal)
+    if job is not None and job.is_active:
+        return unless_known(ActiveJob(active=True, job=job))
+    return unless_known(NoActiveJob(active=False, recent_job=job))
+
+
+@blueprint.get("/get-sync-coverage")
+@authenticated
+def get_sync_coverage(principal: Principal) -> Response:
+    query = read_query(CoverageQuery)
+    return unless_known(jobs.coverage(database(), principal, query.date_from, query.date_to))
 
 
 @blueprint.get("/list-sync-jobs")

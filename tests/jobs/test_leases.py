@@ -23,6 +23,7 @@ from tests.support.job_machine import run_random_lives
 from tests.support.processing import LEASE, UNTIL, add_job, calls_before, job, snapshot, status, store_calls
 from tests.support.waiting import wait_until
 
+DAY = timedelta(days=1)
 Transition = Callable[[Conn, Claim, Window], object]
 
 
@@ -86,6 +87,10 @@ TRANSITIONS: dict[str, Transition] = {
     "heartbeat": lambda conn, claim, _: leases.heartbeat(conn, claim, LEASE),
     "store_page": store_page,
     "finish_window": finish_window,
+    "plan": lambda conn, claim, window: leases.plan(
+        conn, claim, window.id, counts={(UNTIL - DAY).date(): 5}, seams=[UNTIL - DAY], planned=[0, 5]
+    ),
+    "compare": lambda conn, claim, _: leases.compare_with_source(conn, claim, {UNTIL.date(): 5}, lease=LEASE),
     "cut_window": lambda conn, claim, window: leases.cut_window(conn, claim, window.id),
     "restart_window": lambda conn, claim, window: leases.restart_window(conn, claim, window.id),
     "forget_listed_calls": lambda conn, claim, _: leases.forget_listed_calls(conn, claim, limit=9, lease=LEASE),
@@ -294,7 +299,7 @@ class TestFence:
     ) -> None:
         add_job(sql, agency_id)
         claim, window = lessee.take()
-        if transition in ("complete", "forget_listed_calls"):
+        if transition in ("complete", "compare", "forget_listed_calls"):
             lessee.apply(store_page, claim, window)
             lessee.apply(finish_window, claim, window)
         before = snapshot(sql)
@@ -445,6 +450,7 @@ class TestPrivileges:
             """
         )
         names = "claim_due_job heartbeat unfinished_windows cut_window restart_window commit_page forget_listed_calls"
+        names += " plan_job compare_with_source"
         names += " claim_job split_window rewind_window store_page"  # for the release before
         names += " complete_job fail_job reschedule_job release_job set_ultravox_key count_ultravox_requests"
         assert {name for (name,) in rows} == set(names.split())

@@ -171,7 +171,7 @@ def test_a_check_that_no_row_breaks_is_valid_beside_one_that_is_broken(project: 
         valid = {row["conname"].removeprefix("sync_jobs_"): row["convalidated"] for row in conn.execute(query)}
     broken = {"counts_positive", "date_range", "dates_representable"}
     assert valid == {name: name not in broken for name in valid}
-    assert len(valid) == 7
+    assert len(valid) == 10
 
 
 def test_every_job_that_is_left_active_can_be_written(project: str) -> None:

@@ -52,7 +52,7 @@ class Importer:
             claim,
             LEASE,
             stopped=lambda: False,
-            wants_cut=lambda _: wants_cut(),
+            wants_cut=lambda *_: wants_cut(),
             on_stored=lambda *_: None,
         )
         while windows:

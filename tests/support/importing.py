@@ -82,7 +82,7 @@ class Import:
             claim,
             LEASE,
             stopped=lambda: self.stopped(),
-            wants_cut=lambda page: self.wants_cut(page),
+            wants_cut=lambda _, page, __: self.wants_cut(page),
             on_stored=note,
         )
         assert KEY not in repr(importer)

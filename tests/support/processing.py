@@ -180,6 +180,8 @@ def snapshot(sql: Sql) -> list[list[dict[str, Any]]]:
         "public.historical_sync_jobs",
         "historical_sync.windows",
         "historical_sync.listed_calls",
+        "historical_sync.source_days",
+        "historical_sync.short_days",
         "public.calls",
         "public.agencies",
     )

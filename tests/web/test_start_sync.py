@@ -236,6 +236,8 @@ def test_a_second_start_names_the_active_job(client: FlaskClient, bearer: dict[s
         "attempt": 0,
         "next_attempt_at": None,
         "error_message": None,
+        "verification": None,
+        "missing_calls": None,
     }
 
 

@@ -24,8 +24,9 @@ from tests.support.waiting import wait_until
 
 PREFIX = "/functions/v1"
 STATUS, LIST = f"{PREFIX}/get-sync-status", f"{PREFIX}/list-sync-jobs"
+COVERAGE = f"{PREFIX}/get-sync-coverage"
 CANCEL, RESUME = f"{PREFIX}/cancel-historical-sync", f"{PREFIX}/resume-historical-sync"
-READS, STEERS = (STATUS, LIST), (CANCEL, RESUME)
+READS, STEERS = (STATUS, LIST, COVERAGE), (CANCEL, RESUME)
 ROUTES = (*READS, *STEERS)
 ACTIVE, FINISHED = ("pending", "in_progress"), ("completed", "failed", "cancelled")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -70,7 +71,7 @@ class Us:
 
     def ask(self, route: str, job_id: object = None) -> TestResponse:
         """Call a route as the dashboard does; the reading ones name no job."""
-        if route.endswith(("status", "jobs")):
+        if route.endswith(("status", "jobs", "coverage")):
             return self.get(route)
         return self.client.post(route, headers=self.bearer, json={"job_id": str(job_id or uuid4())})
 
@@ -110,6 +111,7 @@ class TestStatus:
         named = us.get(f"{STATUS}?job_id={str(job_id).upper()}").get_json()
         assert (named["job"]["id"], named["job"]["status"]) == (str(job_id), status)
         assert named == {"active": active, "job": named["job"]}
+        assert named["job"].pop("failures") == []
         assert us.get(STATUS).json == {"active": active, "job" if active else "recent_job": named["job"]}
 
     @pytest.mark.parametrize(("older", "shown"), [("pending", 0), ("in_progress", 0), ("failed", 1)])
@@ -126,8 +128,37 @@ class TestStatus:
         attempt = {"attempt_started_at": NOON - 10 * MINUTE, "attempt_processed_calls": 50}
         job_id = us.add("in_progress", **counts, **span, **life, **rest, **attempt)
         told = {"id": str(job_id), "status": "in_progress", "progress_percent": 13, "eta": "2026-03-01T14:20:00Z"}
-        absent = dict.fromkeys(("completed_at", "next_attempt_at", "error_message"))
+        absent = dict.fromkeys(("completed_at", "next_attempt_at", "error_message", "verification", "missing_calls"))
         assert us.latest() == {**counts, **span, **life, **rest, **told, **absent}
+
+    def test_a_job_asked_for_by_its_id_tells_a_hundred_calls_that_could_not_be_stored_and_why(self, us: Us) -> None:
+        job_id, other = us.add("completed"), us.add("failed")
+        insert = "insert into historical_sync.listed_calls (job_id, call_id, failure) values (%s, %s, %s)"
+        for number in range(102):
+            us.sql.execute(insert, [job_id, f"call-{number:03}", "The call has no date." if number else None])
+        us.sql.execute(insert, [other, "call-of-another", "The call has no id."])
+        failures = us.get(f"{STATUS}?job_id={job_id}").get_json()["job"]["failures"]
+        assert failures[0] == {"call_id": "call-001", "reason": "The call has no date."}
+        assert [failure["call_id"] for failure in failures] == [f"call-{number:03}" for number in range(1, 101)]
+        assert "failures" not in us.latest()
+        assert all("failures" not in job for job in us.listed())
+
+    @pytest.mark.parametrize(
+        ("status", "columns", "shown"),
+        [
+            ("in_progress", {}, (None, None)),
+            ("failed", {}, (None, None)),
+            ("completed", {}, ("unverified", None)),  # by a release that did not verify
+            ("completed", {"verification": "verified"}, ("verified", None)),
+            ("completed", {"verification": "gaps", "missing_calls": 3}, ("gaps", 3)),
+        ],
+    )
+    def test_only_a_completed_job_tells_whether_it_is_verified(
+        self, us: Us, status: str, columns: Row, shown: tuple[Any, Any]
+    ) -> None:
+        us.add(status, **columns)
+        [job] = us.listed()
+        assert (job["verification"], job["missing_calls"]) == shown
 
     def test_a_waiting_job_tells_until_when_and_why_and_a_finished_one_since_when(self, us: Us) -> None:
         us.add(next_attempt_at=NOON, error_message="busy")
@@ -338,7 +369,7 @@ class TestEveryRoute:
         job_id = us.add("failed" if route == RESUME else "pending")
         response = us.ask(route.removeprefix(PREFIX), job_id)
         assert response.status_code == 200
-        assert str(job_id) in response.text
+        assert (str(job_id) in response.text) == (route != COVERAGE)  # which tells of no job
 
     def test_another_method_is_refused_before_the_token_is_read(self, client: FlaskClient, route: str) -> None:
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - {"GET" if route in READS else "POST"}:
@@ -359,14 +390,14 @@ def test_each_route_is_one_round_trip_and_a_conflict_two(
     us.client = make_app(database_url=url, database_pool_size=1).test_client()
     us.client.get("/readyz")  # connects
     failed, pending = us.add("failed"), us.add()
-    reads = ((STATUS, None), (LIST, None))
+    reads = ((STATUS, None), (LIST, None), (COVERAGE, None))
     steers = ((RESUME, uuid4()), (RESUME, failed), (CANCEL, pending), (CANCEL, pending), (RESUME, failed))
     answers = []
     for route, job_id in (*reads, *steers):
         with statements.counted() as count:
             status = us.ask(route, job_id).status_code
         answers.append((status, count.round_trips))
-    assert answers == [(200, 1), (200, 1), (404, 1), (409, 2), (200, 1), (400, 1), (200, 1)]
+    assert answers == [(200, 1), (200, 1), (200, 1), (404, 1), (409, 2), (200, 1), (400, 1), (200, 1)]
 
 
 class TestRevocation:

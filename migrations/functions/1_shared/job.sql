@@ -35,7 +35,9 @@ select
     shown.completed_at,
     attempt,
     shown.next_attempt_at,
-    error_message
+    error_message,
+    case when status = 'completed' then coalesce(verification, 'unverified') end as verification,
+    missing_calls
 from public.historical_sync_jobs as job
 -- An instant of an original table can lie beyond what callers can read.
 cross join (

@@ -26,12 +26,14 @@ as $$
 declare
     v_window historical_sync.windows;
     v_job public.historical_sync_jobs;
+    v_cleared integer;
     v_fetched_at timestamptz := clock_timestamp() - greatest(p_age, interval '0');
 begin
     v_window := historical_sync.hold_window(p_job_id, p_fencing_token, p_window_id);
     select * into v_job from public.historical_sync_jobs where id = p_job_id;
 
-    select * into imported, skipped, failed_call_ids from historical_sync.store_calls(v_job, p_calls, v_fetched_at);
+    select * into imported, skipped, failed_call_ids, v_cleared
+    from historical_sync.store_calls(v_job, p_window_id, p_calls, v_fetched_at);
 
     update historical_sync.windows
     set cursor = p_next, finished_at = case when p_next is null then now() end
@@ -41,7 +43,7 @@ begin
     perform historical_sync.hold_lease(p_job_id, p_fencing_token);
     select * into processed_calls, total_calls
     from historical_sync.count_calls(
-        p_job_id, imported, skipped, cardinality(failed_call_ids),
+        p_job_id, imported, skipped, cardinality(failed_call_ids) - v_cleared,
         historical_sync.told_total(v_job, v_window, p_calls, p_total),
         -- The same first page once more, after a forgotten cursor, is none.
         imported + skipped + cardinality(failed_call_ids) > 0 or p_next is null or v_window.cursor is not null,

@@ -26,11 +26,13 @@ begin
     end if;
 
     return query
-        update historical_sync.windows set starts_at = v_seam, cursor = null where id = p_window_id
+        update historical_sync.windows
+        set starts_at = v_seam, cursor = null, planned_calls = null
+        where id = p_window_id
         returning *;
     return query
-        insert into historical_sync.windows (job_id, starts_at, ends_at)
-        values (p_job_id, v_window.starts_at, v_seam)
+        insert into historical_sync.windows (job_id, starts_at, ends_at, is_recheck)
+        values (p_job_id, v_window.starts_at, v_seam, v_window.is_recheck)
         returning *;
 end
 $$;

@@ -14,6 +14,7 @@ as $$
 begin
     perform historical_sync.heartbeat(p_job_id, p_fencing_token, p_lease);
     perform historical_sync.refuse_unfinished_windows(p_job_id);
+    perform historical_sync.clear_failures(p_job_id);
     delete from historical_sync.listed_calls
     where job_id = p_job_id
         and call_id in (

@@ -6,7 +6,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform set_config('search_path', historical_sync.path_for_triggers(), true);
-    perform historical_sync.plan_windows(p_job_id);
+    perform historical_sync.open_window(p_job_id);
 
     update public.historical_sync_jobs as job
     set status = 'in_progress',

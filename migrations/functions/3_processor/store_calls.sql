@@ -1,23 +1,24 @@
 -- Stores what a job has been given: all at once, and where one call is in the way of the others, singly.
 create or replace function historical_sync.store_calls(
     p_job public.historical_sync_jobs,
+    p_window_id bigint,
     p_calls text[],
     p_fetched_at timestamptz
 )
-returns table (imported integer, skipped integer, failed_call_ids text[])
+returns table (imported integer, skipped integer, failed_call_ids text[], cleared integer)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     begin
-        select * into imported, skipped, failed_call_ids
-        from historical_sync.store_calls_at_once(p_job, p_calls, p_fetched_at);
+        select * into imported, skipped, failed_call_ids, cleared
+        from historical_sync.store_calls_at_once(p_job, p_window_id, p_calls, p_fetched_at);
     exception when others then
         if not historical_sync.blames_row(sqlstate) then
             raise;
         end if;
-        select * into imported, skipped, failed_call_ids
-        from historical_sync.store_calls_singly(p_job, p_calls, p_fetched_at);
+        select * into imported, skipped, failed_call_ids, cleared
+        from historical_sync.store_calls_singly(p_job, p_window_id, p_calls, p_fetched_at);
     end;
     return next;
 end

@@ -1,9 +1,9 @@
 -- Stores what a job has been given: inserts and updates calls of its range, newest knowledge first, and counts each
 -- once. Raises an exception where one of them cannot be stored.
 create or replace function historical_sync.store_calls_at_once(
-    p_job public.historical_sync_jobs, p_calls text[], p_fetched_at timestamptz
+    p_job public.historical_sync_jobs, p_window_id bigint, p_calls text[], p_fetched_at timestamptz
 )
-returns table (imported integer, skipped integer, failed_call_ids text[])
+returns table (imported integer, skipped integer, failed_call_ids text[], cleared integer)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -40,17 +40,17 @@ begin
         returning known.ultravox_call_id
     ),
     counted as (
-        insert into historical_sync.listed_calls as known (job_id, call_id, failure)
-        select p_job.id, listed_id, failure from listed order by ultravox_call_id
-        on conflict do nothing
-        returning known.call_id
+        select note.call_id, note.cleared
+        from (select array_agg(listed_id) as ids, array_agg(failure) as failures from listed) as page
+        cross join historical_sync.note_listed_calls(p_job.id, p_window_id, ids, failures) as note
     )
     select
         count(stored.ultravox_call_id),
         count(known.ultravox_call_id) filter (where failure is null and stored.ultravox_call_id is null),
         coalesce(array_agg(listed_id) filter (where failure is not null), '{}'),
+        count(*) filter (where counted.cleared),
         count(*) filter (where failure is null and stored.ultravox_call_id is null and known.ultravox_call_id is null)
-    into imported, skipped, failed_call_ids, v_kept_out
+    into imported, skipped, failed_call_ids, cleared, v_kept_out
     from listed
     join counted on call_id = listed_id
     left join stored using (ultravox_call_id)

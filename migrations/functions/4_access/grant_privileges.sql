@@ -19,12 +19,12 @@ begin
         end loop;
         if v_name in (
             'caller', 'token_revocation', 'create_job', 'active_job', 'latest_job', 'find_job', 'list_jobs',
-            'cancel_job', 'resume_job', 'metrics'
+            'cancel_job', 'resume_job', 'job_failures', 'coverage', 'metrics'
         ) then
             execute 'grant execute on function ' || v_function || ' to historical_sync_service';
         elsif v_name in (
-            'claim_due_job', 'heartbeat', 'unfinished_windows', 'cut_window', 'restart_window', 'commit_page',
-            'forget_listed_calls', 'complete_job', 'fail_job', 'reschedule_job', 'release_job', 'set_ultravox_key',
+            'claim_due_job', 'heartbeat', 'unfinished_windows', 'plan_job', 'cut_window', 'restart_window', 'commit_page',
+            'compare_with_source', 'forget_listed_calls', 'complete_job', 'fail_job', 'reschedule_job', 'release_job', 'set_ultravox_key',
             'count_ultravox_requests',
             -- Of the release before.
             'claim_job', 'split_window', 'rewind_window', 'store_page'
