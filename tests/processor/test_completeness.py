@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,13 +14,16 @@ from pydantic import SecretStr
 
 from service.database import Database
 from service.jobs import leases
+from service.jobs.leases import Claim
 from service.processor.errors import JobFailedError
+from service.processor.histogram import HOUR, Histogram
 from service.processor.page_fetcher import PageFetcher
 from service.processor.rate_limiter import RateLimiter
 from service.processor.window_importer import WindowImporter
 from service.settings import Settings
 from tests.support.accounts import MICROSECOND, Account
 from tests.support.database import Sql
+from tests.support.importing import import_claimed
 from tests.support.processing import LEASE
 
 FROM, TO = datetime(2026, 3, 1, 7, 30, tzinfo=UTC), datetime(2026, 3, 4, tzinfo=UTC)
@@ -33,17 +37,23 @@ class Importer:
     def __init__(self, sql: Sql, database: Database, agency_id: UUID) -> None:
         self.sql, self.database, self.agency_id = sql, database, agency_id
 
-    def run(
-        self, account: Account, date_from: datetime | None, date_to: datetime, wants_cut: Callable[[], bool]
-    ) -> dict[str, Any]:
-        """Empty the agency, import the range into it, complete the job and return its row."""
+    def claim(self, date_from: datetime | None, date_to: datetime) -> Claim:
+        """Empty the agency, and claim a job of the range."""
         self.sql.execute("delete from public.historical_sync_jobs")
         self.sql.execute("delete from public.calls")
         query = "select historical_sync.create_job(%s, null, %s, %s)"
         self.sql.execute(query, [self.agency_id, date_from, date_to])
         with self.database.connection() as conn:
             claim = leases.claim(conn, LEASE)
-            assert claim
+        assert claim
+        return claim
+
+    def run(
+        self, account: Account, date_from: datetime | None, date_to: datetime, wants_cut: Callable[[], bool]
+    ) -> dict[str, Any]:
+        """Empty the agency, import the range into it, complete the job and return its row."""
+        claim = self.claim(date_from, date_to)
+        with self.database.connection() as conn:
             windows = deque(leases.unfinished_windows(conn, claim))
         client: Any = account  # as far as it is used
         window_importer = WindowImporter(
@@ -59,6 +69,15 @@ class Importer:
             windows.extend(window_importer.run(windows.popleft()))
         with self.database.connection() as conn:
             leases.complete(conn, claim)
+        return self.job()
+
+    def run_whole(self, account: Account, date_from: datetime | None, date_to: datetime) -> dict[str, Any]:
+        """Import the range as a processor does, with the account's own count; return the job's row."""
+        claim = replace(self.claim(date_from, date_to), page_size=account.page_size)
+        import_claimed(self.database, claim, account, threads=3)
+        return self.job()
+
+    def job(self) -> dict[str, Any]:
         [job] = self.sql.execute("select * from public.historical_sync_jobs").fetchall()
         return job
 
@@ -113,6 +132,24 @@ def test_completed_implies_every_call_whatever_the_api_is_like(
     decisions = iter(cuts)
     job = importer.run(account, date_from, TO, lambda: next(decisions, False))
     assert_complete(importer, account, job)
+
+
+histograms = st.builds(
+    lambda buckets, width: Histogram({FROM - DAY + width * n: calls for n, calls in sorted(buckets.items())}, width),
+    st.dictionaries(st.integers(0, 120), st.integers(0, 40) | st.just(10**8), max_size=9),
+    st.sampled_from([HOUR, DAY]),
+)
+
+
+@given(accounts, histograms | st.none(), st.none() | st.just(FROM))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_completed_implies_every_call_whatever_the_api_counts(
+    importer: Importer, account: Account, counted: Histogram | None, date_from: datetime | None
+) -> None:
+    account.counted = counted
+    job = importer.run_whole(account, date_from, TO)
+    assert_complete(importer, account, job)
+    assert job["verification"] in (("unverified",) if counted is None else ("verified", "gaps", "unverified"))
 
 
 def test_a_call_listed_late_at_the_edge_of_a_window_is_not_lost(importer: Importer) -> None:

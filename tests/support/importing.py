@@ -1,5 +1,6 @@
 """Imports that a test steers: an agency, its calls in the stand-in API, and jobs in a real database."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,10 +13,12 @@ from pydantic import SecretStr
 
 from service.database import Database
 from service.jobs import leases
+from service.jobs.job import Job
 from service.jobs.leases import Claim, Stored, Window
 from service.local.demo_calls import Call
 from service.local.standin import Faults, StandinServer
 from service.processor.call_page import CallPage
+from service.processor.job_importer import JobImporter
 from service.processor.page_fetcher import PageFetcher
 from service.processor.rate_limiter import RateLimiter
 from service.processor.ultravox import UltravoxClient
@@ -91,6 +94,11 @@ class Import:
             windows.extend(importer.run(windows.popleft()))
         return pages
 
+    def complete(self, claim: Claim | None = None, *, threads: int = 1, client: Any = None) -> Job:
+        """Import a job from beginning to end."""
+        client = client or UltravoxClient(self.server.url, timeout=60, connections=threads)
+        return import_claimed(self.database, claim or self.claim(), client, threads=threads)
+
     def run(self, **dates: Any) -> list[Stored]:
         claim = self.claim(**dates)
         pages = self.work(claim)
@@ -115,6 +123,21 @@ class Import:
     def rows(self) -> dict[str, dict[str, Any]]:
         rows = self.sql.execute("select * from calls where agency_id = %s order by ultravox_call_id", [self.agency_id])
         return {row["ultravox_call_id"]: row for row in rows}
+
+
+def import_claimed(database: Database, claim: Claim, client: Any, *, threads: int = 1) -> Job:
+    """Import a claimed job from beginning to end, as a processor does it."""
+    return JobImporter(
+        database,
+        client,
+        claim,
+        SecretStr(KEY),
+        RateLimiter(1e6),
+        LEASE,
+        threads=threads,
+        stopping=threading.Event(),
+        on_stored=lambda *_: None,
+    ).run()
 
 
 @contextmanager
