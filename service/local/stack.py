@@ -92,6 +92,10 @@ curl -i -X POST {functions}/start-historical-sync -H "Authorization: Bearer {tok
 Watch it, until it is completed:
 
 curl {functions}/get-sync-status -H "Authorization: Bearer {token}"
+
+See what has arrived of each day, beside what Ultravox counts:
+
+curl {functions}/get-sync-coverage -H "Authorization: Bearer {token}"
 """
 
 

@@ -16,8 +16,9 @@ from tests.support.serving import Serve, Server, free_port
 from tests.support.tokens import Tokens
 
 START, STATUS, LIST = "start-historical-sync", "get-sync-status", "list-sync-jobs"
+COVERAGE = "get-sync-coverage"
 CANCEL, RESUME = "cancel-historical-sync", "resume-historical-sync"
-METHODS = {START: "POST", STATUS: "GET", LIST: "GET", CANCEL: "POST", RESUME: "POST"}
+METHODS = {START: "POST", STATUS: "GET", LIST: "GET", COVERAGE: "GET", CANCEL: "POST", RESUME: "POST"}
 NO_JOB = "00000000-0000-4000-8000-000000000000"
 
 
@@ -62,7 +63,10 @@ def test_the_dashboard_starts_a_sync_watches_it_cancels_it_resumes_it_and_lists_
     assert (status["job"]["id"], status["job"]["status"]) == (job_id, "pending")
     assert status["job"]["date_from"] == "2026-01-01T00:00:00Z"
     assert status["job"]["date_to"] == "2026-02-01T11:00:00Z"
-    assert answer(call(f"{STATUS}?job_id={job_id}", method="GET")) == status
+    found = answer(call(f"{STATUS}?job_id={job_id}", method="GET"))
+    assert found == {"active": True, "job": {**status["job"], "failures": []}}
+    days = answer(call(f"{COVERAGE}?date_from=2026-01-01&date_to=2026-01-31", method="GET"))["days"]
+    assert days[30] == {"date": "2026-01-31", "stored": 0, "source": None, "state": "unverified"}
 
     assert answer(call(CANCEL, body={"job_id": job_id})) == {"job_id": job_id, "status": "cancelled"}
     assert answer(call(STATUS, method="GET"))["recent_job"]["status"] == "cancelled"

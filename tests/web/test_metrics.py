@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.database import Sql, login_url, url_with
+from tests.support.database import Sql, add_agency, login_url, url_with
 from tests.support.serving import Serve, children
 
 START = "/functions/v1/start-historical-sync"
@@ -43,6 +43,22 @@ def test_what_the_database_knows_is_told(client: FlaskClient, bearer: dict[str, 
     requests = {labels: value for (name, labels), value in told.items() if name == "historical_sync_ultravox_requests"}
     assert requests[("status", "429"),] >= 1
     assert requests[("status", "200"),] >= 5
+
+
+def test_what_is_missing_and_what_is_not_verified_is_told_over_all_agencies(client: FlaskClient, sql: Sql) -> None:
+    for day, counted, missing in (("2026-07-01", 5, 3), ("2026-07-02", 5, 0), ("2026-07-03", None, 0)):
+        for name in ("One", "Another"):
+            sql.execute(
+                """
+                insert into historical_sync.source_days
+                    (agency_id, day, source_calls, counted, counted_at, missing_calls)
+                values (%s, %s, %s, %s, %s, %s)
+                """,
+                [add_agency(sql, name), day, counted, "(,)" if counted else "empty", counted and "now", missing],
+            )
+    told = samples(client.get("/metrics").text)
+    assert told["historical_sync_missing_calls", ()] == 6
+    assert told["historical_sync_unverified_days", ()] == 2
 
 
 def test_without_a_database_the_rest_is_still_told(make_app: Callable[..., Flask]) -> None:
