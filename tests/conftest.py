@@ -24,6 +24,7 @@ from tests.support.database import (
     add_agency,
     add_user,
     choose_postgres,
+    empty_tables,
     let_roles_log_in,
     login_url,
     make_conninfo_url,
@@ -118,7 +119,7 @@ def own_server() -> Iterator["PostgresServer"]:
 def database_url(shared_database_url: str) -> str:
     """A migrated database whose tables are empty."""
     with psycopg.connect(shared_database_url, autocommit=True) as conn:
-        conn.execute("truncate public.agencies, public.users cascade")
+        empty_tables(conn)
     return shared_database_url
 
 

@@ -24,7 +24,7 @@ from service.database import Conn, Database
 from service.errors import DatabaseError, LeaseLostError
 from service.jobs import leases
 from service.jobs.leases import Claim, Window
-from tests.support.database import Sql, add_agency
+from tests.support.database import Sql, add_agency, empty_tables
 from tests.support.processing import LEASE, UNTIL, add_job, calls_before, snapshot, store_calls
 
 MAX_FAILURES = 3
@@ -77,7 +77,7 @@ class Lives(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.sql.execute("truncate public.agencies, public.users cascade")
+        empty_tables(self.sql)
         self.agencies = [add_agency(self.sql) for _ in range(2)]
         self.jobs: dict[UUID, Model] = {}
         self.calls: dict[UUID, int] = dict.fromkeys(self.agencies, 0)
