@@ -1,5 +1,6 @@
 """A real Postgres built by the real migrations, an app on it, and tokens that its JWKS and secret verify."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -43,6 +44,11 @@ if TYPE_CHECKING:
 
 def pytest_report_header() -> str:
     return f"postgres: {choose_postgres()}"
+
+
+def pytest_collection_finish() -> None:
+    """Have the collections of garbage pass over the modules and tests: hundreds of thousands of objects that stay."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
