@@ -44,6 +44,14 @@ class Window:
 
 
 @dataclass(frozen=True)
+class SourceCounts:
+    """How many calls Ultravox counts by day: in UTC, or in a time zone that it does not tell."""
+
+    days: dict[date, int]
+    in_utc: bool
+
+
+@dataclass(frozen=True)
 class Stored:
     """What became of a page, and how far its job is. A call that was counted before is in none of the counts."""
 
@@ -77,35 +85,34 @@ def unfinished_windows(conn: Conn, claim: Claim) -> list[Window]:
 
 
 def plan(
-    conn: Conn, claim: Claim, window_id: int, *, counts: dict[date, int], seams: list[datetime], planned: list[int]
+    conn: Conn, claim: Claim, window_id: int, *, seams: list[datetime], planned: list[int], counts: SourceCounts
 ) -> list[Window]:
-    """Cut a job's only window at `seams`, oldest first, into windows of `planned` calls; return them, newest first.
-
-    `counts` is how many calls Ultravox counts, by day in UTC.
-    """
-    days, calls = list(counts), list(counts.values())
+    """Cut a job's only window at `seams`, oldest first, into windows of `planned` calls; return them, newest first."""
     return _windows(
         conn,
-        "plan_job(%s, %s, %s, %s::date[], %s::integer[], %s::timestamptz[], %s::integer[])",
-        [claim.job_id, claim.fencing_token, window_id, days, calls, seams, planned],
+        "plan_job(%s, %s, %s, %s::timestamptz[], %s::integer[], %s::date[], %s::integer[], %s)",
+        [claim.job_id, claim.fencing_token, window_id, seams, planned, *_arrays(counts)],
     )
 
 
-def cut_window(conn: Conn, claim: Claim, window_id: int) -> list[Window]:
-    """Cut a window into two that start afresh, and return both; nothing where it cannot be cut."""
-    return _windows(conn, "cut_window(%s, %s, %s)", [claim.job_id, claim.fencing_token, window_id])
+def cut_window(conn: Conn, claim: Claim, window_id: int, *, to_the_second: bool) -> list[Window]:
+    """Cut a window into two that start afresh, and return both; nothing where it cannot be cut.
+
+    The seam is a whole minute or coarser, or else, `to_the_second`, a whole second.
+    """
+    arguments = [claim.job_id, claim.fencing_token, window_id, to_the_second]
+    return _windows(conn, "cut_window(%s, %s, %s, %s)", arguments)
 
 
-def compare_with_source(conn: Conn, claim: Claim, counts: dict[date, int] | None, *, lease: timedelta) -> list[Window]:
-    """Compare what has arrived with Ultravox' counts by day in UTC, None where there are none.
+def compare_with_source(conn: Conn, claim: Claim, counts: SourceCounts | None, *, lease: timedelta) -> list[Window]:
+    """Compare what has arrived with Ultravox' counts, None where there are none.
 
     Returns a window for each day that is to be paged once more. All others have to be finished.
     """
-    days, calls = (None, None) if counts is None else (list(counts), list(counts.values()))
     return _windows(
         conn,
-        "compare_with_source(%s, %s, %s::date[], %s::integer[], %s)",
-        [claim.job_id, claim.fencing_token, days, calls, lease],
+        "compare_with_source(%s, %s, %s::date[], %s::integer[], %s, %s)",
+        [claim.job_id, claim.fencing_token, *_arrays(counts), lease],
     )
 
 
@@ -137,12 +144,9 @@ def commit_page(
         return stored
 
 
-def forget_listed_calls(conn: Conn, claim: Claim, *, limit: int, lease: timedelta) -> bool:
-    """Forget up to `limit` of the calls that a finished job has counted; tell whether there may be more."""
-    [row] = conn.execute(
-        "select historical_sync.forget_listed_calls(%s, %s, %s, %s) as more",
-        [claim.job_id, claim.fencing_token, limit, lease],
-    )
+def forget_listed_calls(conn: Conn, claim: Claim, *, limit: int) -> bool:
+    """Forget up to `limit` calls that completed jobs of the agency have counted; tell whether there may be more."""
+    [row] = conn.execute("select historical_sync.forget_listed_calls(%s, %s) as more", [claim.job_id, limit])
     return bool(row["more"])
 
 
@@ -166,6 +170,10 @@ def reschedule(conn: Conn, claim: Claim, error: str, *, retry_after: timedelta |
 def release(conn: Conn, claim: Claim) -> Job:
     """Give the job back for the next processor to go on at once."""
     return _finish(conn, "release_job(%s, %s)", [claim.job_id, claim.fencing_token])
+
+
+def _arrays(counts: SourceCounts | None) -> list[object]:
+    return [None, None, None] if counts is None else [list(counts.days), list(counts.days.values()), counts.in_utc]
 
 
 def _windows(conn: Conn, call: str, arguments: list[object]) -> list[Window]:

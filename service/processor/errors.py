@@ -5,10 +5,6 @@ class JobFailedError(Exception):
     """The job cannot go on, and no retry mends that; the message tells the operators of the agency what to do."""
 
 
-class EndlessListError(JobFailedError):
-    """The API's pages never come to an end, or its cursors are of no use."""
-
-
 class RetryableError(Exception):
     """Ultravox did not give a page; worth another try, not before `retry_after` seconds where it said so.
 

@@ -10,8 +10,11 @@ from typing import Annotated
 
 import msgspec
 
+from service.jobs.leases import SourceCounts
+
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MOST_CALLS = 2**31 - 1  # a job's total is an integer of Postgres
+MOST_DAYS = 5000  # longer than there have been calls of any kind like these
 
 
 class NotAHistogramError(ValueError):
@@ -51,12 +54,12 @@ class Histogram:
     def total(self) -> int:
         return sum(self.buckets.values())
 
-    def days(self) -> dict[date, int]:
-        """Return the calls of each day in UTC that has a bucket."""
+    def by_day(self) -> SourceCounts:
+        """Return the calls of each day that has a bucket."""
         days: Counter[date] = Counter()
         for starts_at, calls in self.buckets.items():
             days[starts_at.date()] += calls
-        return dict(days)
+        return SourceCounts(dict(days), in_utc=self.width == HOUR)
 
 
 def parse_histogram(body: bytes | bytearray, date_from: datetime | None, date_to: datetime) -> Histogram:
@@ -76,8 +79,8 @@ def parse_histogram(body: bytes | bytearray, date_from: datetime | None, date_to
     if len(buckets) < len(counted or ()):
         raise NotAHistogramError("it counts the same time twice")
     histogram = Histogram(dict(sorted(_within(buckets, width, date_from, date_to).items())), width)
-    if histogram.total > MOST_CALLS:
-        raise NotAHistogramError("it counts more calls than a job can have")
+    if histogram.total > MOST_CALLS or len(histogram.by_day().days) > MOST_DAYS:
+        raise NotAHistogramError("it counts more than there can be")
     return histogram
 
 
@@ -86,11 +89,13 @@ def _within(
 ) -> dict[datetime, int]:
     """Return the buckets that lie within a range.
 
-    Where calls are counted outside of it, the API has not kept to the bounds; of a bucket that reaches over one of them
-    it is then not known how many of its calls are within.
+    Where calls are counted outside of it, the API has not kept to the bounds. Of a bucket that reaches over one of them
+    nobody knows then how many of its calls are within. Raises NotAHistogramError where it has any.
     """
     start = date_from or datetime.min.replace(tzinfo=UTC)
     within = {at: calls for at, calls in buckets.items() if at < date_to and start - at < width}
     if any(calls for at, calls in buckets.items() if at not in within):
-        return {at: calls for at, calls in within.items() if at >= start and date_to - at >= width}
+        cut = [calls for at, calls in within.items() if at < start or date_to - at < width]
+        if any(cut):
+            raise NotAHistogramError("it does not keep to the bounds")
     return within

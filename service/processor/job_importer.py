@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+import structlog
 from pydantic import SecretStr
 
 from service.database import Conn, Database
+from service.errors import DatabaseError
 from service.jobs import leases
 from service.jobs.job import Job
 from service.jobs.leases import Claim, Stored, Window
@@ -29,6 +31,8 @@ PLAN_SECONDS = 2.0
 VERIFY_SECONDS = 3.0
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,9 @@ class JobImporter:
         with heartbeat(self.database, self.claim, self.lease, on_lost=queue.fail):
             self._import(queue, self._plan())
             self._import(queue, self._verify())
-        while self._through_outages(self._forget_some):
-            pass
-        return self._through_outages(lambda conn: leases.complete(conn, self.claim))
+        job = self._through_outages(lambda conn: leases.complete(conn, self.claim))
+        self._forget_listed_calls()
+        return job
 
     def _plan(self) -> list[Window]:
         """Return the windows to import: of a job that is at its beginning, as many and as wide as its calls ask for."""
@@ -76,7 +80,7 @@ class JobImporter:
         )
         return self._through_outages(
             lambda conn: leases.plan(
-                conn, self.claim, windows[0].id, counts=histogram.days(), seams=plan.seams, planned=plan.calls
+                conn, self.claim, windows[0].id, seams=plan.seams, planned=plan.calls, counts=histogram.by_day()
             )
         )
 
@@ -109,7 +113,7 @@ class JobImporter:
     def _verify(self) -> list[Window]:
         """Compare what has arrived with Ultravox' count; return a window for each day to be paged once more."""
         histogram = self._histogram(VERIFY_SECONDS)
-        counts = histogram.days() if histogram else None
+        counts = histogram.by_day() if histogram else None
         return self._through_outages(
             lambda conn: leases.compare_with_source(conn, self.claim, counts, lease=self.lease)
         )
@@ -122,8 +126,15 @@ class JobImporter:
             return None
         return self.client.histogram(self.api_key, self.claim.date_from, self.claim.date_to, seconds=seconds - wait)
 
-    def _forget_some(self, conn: Conn) -> bool:
-        return leases.forget_listed_calls(conn, self.claim, limit=FORGET_AT_ONCE, lease=self.lease)
+    def _forget_listed_calls(self) -> None:
+        """Forget what the job has counted, as far as nobody waits: the agency's next job forgets the rest."""
+        try:
+            while not self.stopping.is_set():
+                with self.database.connection() as conn:
+                    if not leases.forget_listed_calls(conn, self.claim, limit=FORGET_AT_ONCE):
+                        break
+        except DatabaseError as error:
+            log.warning("listed_calls_left", job_id=str(self.claim.job_id), cause=str(error))
 
     def _through_outages(self, statement: Callable[[Conn], T]) -> T:
         return self.database.run_through_outages(statement, seconds=self.lease.total_seconds())

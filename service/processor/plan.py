@@ -32,9 +32,9 @@ def plan_windows(
     for share in (round(histogram.total * n / windows) for n in range(1, windows)):
         bucket = bisect_right(reached_in, share)
         calls = histogram.buckets[starts[bucket]]
-        # Within a bucket calls are taken to be spread evenly. A whole second, for an API that rounds what it is asked.
+        # Within a bucket calls are taken to be spread evenly. A whole minute, for an API that rounds what it is asked.
         part = (share - reached_in[bucket] + calls) / calls
-        seam = (starts[bucket] + histogram.width * part).replace(microsecond=0)
+        seam = (starts[bucket] + histogram.width * part).replace(second=0, microsecond=0)
         if last_seam < seam < date_to:
             last_seam = seam
             seams.append(seam)

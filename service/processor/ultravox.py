@@ -83,7 +83,7 @@ class UltravoxClient:
             if answer.status == 200:
                 return parse_histogram(answer.body, date_from, date_to)
             cause = f"status {answer.status}"
-        except (RetryableError, JobFailedError, NotAHistogramError) as error:
+        except (RetryableError, JobFailedError, NotAHistogramError, OverflowError) as error:
             cause = str(error)
         log.info("no_histogram", cause=cause)
         return None

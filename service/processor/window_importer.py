@@ -6,6 +6,7 @@ afresh: before its second page, when others wait for work; where it was planned 
 the API has forgotten its cursor.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,14 +20,15 @@ from service.jobs import leases
 from service.jobs.leases import Claim, Stored, Window
 from service.processor.call_page import CallPage
 from service.processor.endless_guard import EndlessGuard, ForgottenCursors
-from service.processor.errors import EndlessListError, StaleCursorError
+from service.processor.errors import JobFailedError, RetryableError, StaleCursorError
 from service.processor.page_fetcher import PageFetcher
 from service.processor.ultravox import first_query
 
-# Neighbouring windows overlap, for an API that takes a bound for exclusive or rounds it: by the first of these that is
-# a small part of the window.
-OVERLAPS = (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1))
-SMALL_PART = 40
+# Neighbouring windows overlap, for an API that takes a bound for exclusive or rounds it. Seams are at whole units of
+# time, so that a second is enough to lie beyond one, whichever unit the API rounds to.
+OVERLAP = timedelta(seconds=1)
+# Pages of known calls that a recheck may list beside twice those of its day.
+SPARE_PAGES = 3
 
 T = TypeVar("T")
 
@@ -45,23 +47,25 @@ class WindowImporter:
     wants_cut: Callable[[Window, CallPage, int], bool]
     on_stored: Callable[[Claim, Stored], None]
     forgotten: ForgottenCursors = field(default_factory=ForgottenCursors)
+    no_more_rechecks: threading.Event = field(default_factory=threading.Event)
 
     def run(self, window: Window) -> list[Window]:
         """Import a window from its checkpoint on, to its end; or cut it, and return what it was cut into.
 
         Raises JobFailedError, RetryableError, LeaseLostError, StopRequested, and the database's errors.
         """
-        try:
+        if not window.is_recheck:
             return self._run(window)
-        except EndlessListError as error:
-            if not window.is_recheck:
-                raise
-            # It looks for calls that the API may never list, and nothing is new in what it does list.
-            log.info("recheck_given_up", job_id=str(self.claim.job_id), window=window.id, cause=str(error))
+        try:
+            return [] if self.no_more_rechecks.is_set() else self._run(window)
+        except (JobFailedError, RetryableError) as error:
+            # The job has every call that was listed: it looks for those that may never be, and nothing fails over that.
+            log.info("rechecks_given_up", job_id=str(self.claim.job_id), window=window.id, cause=str(error))
+            self.no_more_rechecks.set()
             return []
 
     def _run(self, window: Window) -> list[Window]:
-        endless = EndlessGuard()
+        endless = EndlessGuard(self._most_known_calls(window))
         query, listed = window.cursor or self._first_query(window), 0
         may_be_cut = window.cursor is None
         while not self.stopped():
@@ -75,21 +79,28 @@ class WindowImporter:
                 return []
             endless.check(page, stored)
             query, listed = page.next_query, listed + len(page.calls)
-            if may_be_cut and self.wants_cut(window, page, listed) and (halves := self._cut(window)):
+            if (
+                may_be_cut
+                and self.wants_cut(window, page, listed)
+                and (halves := self._cut(window, to_the_second=False))
+            ):
                 return halves
             may_be_cut = window.planned_calls is not None
         return []  # whoever asked to stop does not take it for the end
 
     def _first_query(self, window: Window) -> str:
         # Outside of the job's range nothing is wanted; what two windows bring is counted once.
-        starts_at, ends_at, overlap = window.starts_at, window.ends_at, _overlap(window)
+        starts_at, ends_at = window.starts_at, window.ends_at
         if starts_at is not None and starts_at != self.claim.date_from:
-            starts_at -= overlap
-            if self.claim.date_from is not None:
-                starts_at = max(starts_at, self.claim.date_from)
+            starts_at -= OVERLAP
         if ends_at != self.claim.date_to:
-            ends_at = min(ends_at + overlap, self.claim.date_to)
+            ends_at += OVERLAP
         return first_query(starts_at, ends_at, self.claim.page_size)
+
+    def _most_known_calls(self, window: Window) -> int | None:
+        if not window.is_recheck or window.planned_calls is None:
+            return None
+        return 2 * window.planned_calls + SPARE_PAGES * self.claim.page_size
 
     def _store(self, window: Window, page: CallPage) -> Stored:
         """Store a page, again if the answer is lost while the database is away: that counts nothing twice."""
@@ -113,20 +124,15 @@ class WindowImporter:
         """Return windows in place of one whose cursor the API has forgotten: smaller ones, that need fewer cursors."""
         log.info("cursor_forgotten", job_id=str(self.claim.job_id), window=window.id)
         self.forgotten.note(brought_calls=endless.brought_calls)
-        if halves := self._cut(window):
+        if halves := self._cut(window, to_the_second=self.forgotten.are_short_lived):
             return halves
         self._through_outages(lambda conn: leases.restart_window(conn, self.claim, window.id))
         return [replace(window, cursor=None)]
 
-    def _cut(self, window: Window) -> list[Window]:
-        return self._through_outages(lambda conn: leases.cut_window(conn, self.claim, window.id))
+    def _cut(self, window: Window, *, to_the_second: bool) -> list[Window]:
+        return self._through_outages(
+            lambda conn: leases.cut_window(conn, self.claim, window.id, to_the_second=to_the_second)
+        )
 
     def _through_outages(self, statement: Callable[[Conn], T]) -> T:
         return self.database.run_through_outages(statement, seconds=self.lease.total_seconds())
-
-
-def _overlap(window: Window) -> timedelta:
-    if window.starts_at is None:
-        return OVERLAPS[0]
-    width = window.ends_at - window.starts_at
-    return next((overlap for overlap in OVERLAPS if overlap * SMALL_PART <= width), OVERLAPS[-1])

@@ -77,6 +77,8 @@ class WindowQueue:
         One that goes as planned is not; the others are where somebody waits for work, or because they are long.
         """
         with self._changed:
+            if window.is_recheck:
+                return False  # nothing in it is expected to be new
             if window.planned_calls is not None:
                 overrun = max(listed, page.total or 0) > OVERRUN * window.planned_calls
                 return overrun and self._idle > len(self._waiting)

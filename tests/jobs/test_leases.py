@@ -16,7 +16,7 @@ from service.database import Conn, Database
 from service.errors import DatabaseError, LeaseLostError
 from service.jobs import leases
 from service.jobs.job import Job
-from service.jobs.leases import Claim, Stored, Window
+from service.jobs.leases import Claim, SourceCounts, Stored, Window
 from service.settings import Settings
 from tests.support.database import Sql, add_agency, login_url
 from tests.support.job_machine import run_random_lives
@@ -24,6 +24,7 @@ from tests.support.processing import LEASE, UNTIL, add_job, calls_before, job, s
 from tests.support.waiting import wait_until
 
 DAY = timedelta(days=1)
+COUNTS = SourceCounts({(UNTIL - DAY).date(): 5}, in_utc=True)
 Transition = Callable[[Conn, Claim, Window], object]
 
 
@@ -88,12 +89,11 @@ TRANSITIONS: dict[str, Transition] = {
     "store_page": store_page,
     "finish_window": finish_window,
     "plan": lambda conn, claim, window: leases.plan(
-        conn, claim, window.id, counts={(UNTIL - DAY).date(): 5}, seams=[UNTIL - DAY], planned=[0, 5]
+        conn, claim, window.id, seams=[UNTIL - DAY], planned=[0, 5], counts=COUNTS
     ),
-    "compare": lambda conn, claim, _: leases.compare_with_source(conn, claim, {UNTIL.date(): 5}, lease=LEASE),
-    "cut_window": lambda conn, claim, window: leases.cut_window(conn, claim, window.id),
+    "compare": lambda conn, claim, _: leases.compare_with_source(conn, claim, COUNTS, lease=LEASE),
+    "cut_window": lambda conn, claim, window: leases.cut_window(conn, claim, window.id, to_the_second=True),
     "restart_window": lambda conn, claim, window: leases.restart_window(conn, claim, window.id),
-    "forget_listed_calls": lambda conn, claim, _: leases.forget_listed_calls(conn, claim, limit=9, lease=LEASE),
     "complete": lambda conn, claim, _: leases.complete(conn, claim),
     "fail": lambda conn, claim, _: leases.fail(conn, claim, "401"),
     "reschedule": reschedule,
@@ -299,7 +299,7 @@ class TestFence:
     ) -> None:
         add_job(sql, agency_id)
         claim, window = lessee.take()
-        if transition in ("complete", "compare", "forget_listed_calls"):
+        if transition in ("complete", "compare"):
             lessee.apply(store_page, claim, window)
             lessee.apply(finish_window, claim, window)
         before = snapshot(sql)
@@ -378,20 +378,41 @@ class TestTransitions:
         lessee.apply(finish_window, claim, window)
         assert lessee.apply(TRANSITIONS["complete"], claim, window).status == "completed"
 
-    def test_a_cut_halves_a_window_at_a_whole_second_and_both_start_afresh(
-        self, lessee: Lessee, sql: Sql, job_id: UUID
-    ) -> None:
+    def test_a_cut_halves_a_window_and_both_start_afresh(self, lessee: Lessee, sql: Sql, job_id: UUID) -> None:
         sql.execute(f"{SET} date_from = date_to - interval '8 days 0.5 seconds'")
         claim, window = lessee.take()
         lessee.store(claim, window, calls_before(UNTIL, 1), "cursor=next")
         newer, older = lessee.apply(TRANSITIONS["cut_window"], claim, window)
-        middle = UNTIL - timedelta(days=4, seconds=1)
-        assert newer == Window(window.id, middle, UNTIL, None)
-        assert older == Window(older.id, UNTIL - timedelta(days=8, seconds=0.5), middle, None)
+        seam = UNTIL - timedelta(days=5)
+        assert newer == Window(window.id, seam, UNTIL, None)
+        assert older == Window(older.id, UNTIL - timedelta(days=8, seconds=0.5), seam, None)
 
         lessee.store(claim, newer, [], None)
         assert lessee.apply(TRANSITIONS["cut_window"], claim, newer) == []
         assert sql.execute("select from historical_sync.windows where job_id = %s", [job_id]).rowcount == 2
+
+    @pytest.mark.parametrize(
+        ("starts_at", "ends_at", "to_the_second", "seam"),
+        [
+            ("2026-01-01 07:30", "2026-01-04 00:00", False, "2026-01-02 00:00"),
+            ("2026-01-01 00:00", "2026-01-02 00:00", False, "2026-01-01 12:00"),
+            ("2026-01-01 23:00", "2026-01-02 01:10", False, "2026-01-02 00:00"),
+            ("2026-01-01 06:00", "2026-01-02 02:00", False, "2026-01-01 16:00"),  # midnight is too near the end
+            ("2026-01-01 06:10", "2026-01-01 06:45", False, "2026-01-01 06:27"),
+            ("2026-01-01 06:10:30", "2026-01-01 06:11:31", False, "2026-01-01 06:11"),
+            ("2026-01-01 06:10:01", "2026-01-01 06:10:59", False, None),
+            ("2026-01-01 06:10:01", "2026-01-01 06:10:59", True, "2026-01-01 06:10:30"),
+            ("2026-01-01 06:10:01", "2026-01-01 06:10:02", True, None),
+            ("2026-01-01 06:10:00.5", "2026-01-01 06:10:01.1", True, None),
+        ],
+    )
+    def test_a_seam_is_as_coarse_as_leaves_a_quarter_on_each_side(
+        self, sql: Sql, starts_at: str, ends_at: str, to_the_second: bool, seam: str | None
+    ) -> None:
+        query = "select historical_sync.seam_of(%s, %s, %s) = %s as found, historical_sync.seam_of(%s, %s, %s) as seam"
+        arguments = [starts_at, ends_at, to_the_second]
+        [row] = sql.execute(query, [*arguments, seam, *arguments]).fetchall()
+        assert (row["found"], row["seam"] is None) == (None if seam is None else True, seam is None), row["seam"]
 
     @pytest.mark.parametrize(
         ("starts_at", "ends_at", "cuts"),

@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def test_the_halves_of_a_window_share_no_call(job: Import) -> None:
     claim = job.claim()
     [whole] = job.windows(claim)
     with job.database.connection() as conn:
-        newer, older = leases.cut_window(conn, claim, whole.id)
+        newer, older = leases.cut_window(conn, claim, whole.id, to_the_second=True)
     assert newer.starts_at == older.ends_at
     assert (older.starts_at, newer.ends_at) == (FROM, TO)
     job.put(*calls(4), *(call_at(older.ends_at, f"seam-{n}") for n in range(4)), call_at(TO - LEASE, "last"))
@@ -320,7 +321,7 @@ def test_a_lost_lease_stores_nothing(job: Import, change: str) -> None:
     with pytest.raises(LeaseLostError):
         job.work(claim, lose_the_lease)
     [window] = kept
-    for transition in (leases.restart_window, leases.cut_window):
+    for transition in (leases.restart_window, partial(leases.cut_window, to_the_second=True)):
         with pytest.raises(LeaseLostError), job.database.connection() as conn:
             transition(conn, claim, window["id"])
     assert (len(job.rows()), job.counts()) == (3, (3, 3, 0, 0))

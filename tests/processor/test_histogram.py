@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.jobs.leases import SourceCounts
 from service.processor.histogram import DAY, HOUR, NotAHistogramError, parse_histogram
 
 FROM, TO = datetime(2026, 7, 1, 12, 30, tzinfo=UTC), datetime(2026, 7, 4, 18, 15, tzinfo=UTC)
@@ -23,7 +24,7 @@ def day(day: date, calls: Any) -> dict[str, Any]:
 
 
 def days(**usage: Any) -> dict[date, int]:
-    return parse_histogram(json.dumps(usage).encode(), FROM, TO).days()
+    return parse_histogram(json.dumps(usage).encode(), FROM, TO).by_day().days
 
 
 def test_days_are_summed_from_hours_and_not_taken_from_days_of_an_untold_time_zone() -> None:
@@ -34,7 +35,7 @@ def test_days_are_summed_from_hours_and_not_taken_from_days_of_an_untold_time_zo
 @pytest.mark.parametrize("hourly", [{}, {"hourly": None}, {"hourly": []}])
 def test_days_are_taken_where_there_are_no_hours(hourly: dict[str, Any]) -> None:
     histogram = parse_histogram(json.dumps({**hourly, "daily": [day(JULY_2, 5)]}).encode(), FROM, TO)
-    assert (histogram.days(), histogram.total, histogram.width) == ({JULY_2: 5}, 5, DAY)
+    assert (histogram.by_day(), histogram.width) == (SourceCounts({JULY_2: 5}, in_utc=False), DAY)
 
 
 def test_an_account_without_calls_has_an_empty_one() -> None:
@@ -46,12 +47,14 @@ def test_the_hours_that_the_bounds_cut_belong_to_the_range() -> None:
     assert days(hourly=edges) == {JULY_1: 2, date(2026, 7, 4): 3}
 
 
-def test_where_the_api_does_not_keep_to_the_bounds_only_what_is_wholly_within_is_counted() -> None:
-    hourly = [hour(JULY_1, 3, 5), hour(JULY_1, 12, 7), hour(JULY_1, 13, 2), hour(date(2026, 7, 4), 18, 3)]
-    assert days(hourly=hourly) == {JULY_1: 2}
-    # Buckets without calls outside of the range say nothing.
-    hourly[0]["totalCount"] = 0
-    assert days(hourly=hourly) == {JULY_1: 9, date(2026, 7, 4): 3}
+def test_where_the_api_does_not_keep_to_the_bounds_what_they_cut_is_not_known() -> None:
+    outside, cut, within = hour(JULY_1, 3, 5), hour(JULY_1, 12, 7), hour(JULY_1, 13, 2)
+    assert days(hourly=[outside, within]) == {JULY_1: 2}
+    with pytest.raises(NotAHistogramError, match="bounds"):
+        days(hourly=[outside, cut, within])
+    # Buckets without calls say nothing.
+    outside["totalCount"] = 0
+    assert days(hourly=[outside, cut, within]) == {JULY_1: 9}
 
 
 def test_without_a_lower_bound_everything_before_the_end_counts() -> None:
@@ -88,6 +91,12 @@ def test_what_is_wrong_anywhere_is_no_histogram(answer: Any) -> None:
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     with pytest.raises(NotAHistogramError):
         parse_histogram(body, FROM, TO)
+
+
+def test_calls_on_more_days_than_there_can_have_been_are_no_histogram() -> None:
+    daily = [day(date(2000, 1, 1) + DAY * n, 1) for n in range(5001)]
+    with pytest.raises(NotAHistogramError):
+        parse_histogram(json.dumps({"daily": daily}).encode(), None, TO)
 
 
 json_values = st.recursive(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any, TypeVar
 
@@ -12,14 +12,17 @@ from service.database import Conn, Database
 from service.jobs import leases
 from service.jobs.leases import Claim
 from service.local.standin import Fault, Faults, HistogramFaults
-from service.processor import job_importer
-from service.processor.histogram import Histogram
+from service.processor import job_importer, page_fetcher
+from service.processor.histogram import HOUR, Histogram
 from service.processor.ultravox import UltravoxClient
 from service.settings import Settings
-from tests.support.importing import FROM, KEY, Import, call_at
+from tests.support.accounts import Account
+from tests.support.importing import FROM, KEY, Import, call_at, import_claimed
 from tests.support.processing import LEASE
 
 T = TypeVar("T")
+UNSTORABLE = {"billedDuration": f"{'9' * 140_000}s"}
+ALL_BOUNDS = frozenset(["fromDate", "toDate"])
 DAY = timedelta(days=1)
 MARCH_1 = FROM.date()
 
@@ -129,6 +132,13 @@ LIES: dict[str, tuple[HistogramFaults, str, int | None, list[Any]]] = {
     "too many": (HistogramFaults(plus=1), "gaps", 7, [6, 0, 12, 3]),
     "only days": (HistogramFaults(without=["hourly", "allTime"]), "verified", None, [4, 0, 8, 2]),
     "days of another time zone": (HistogramFaults(daily_offset_hours=9), "verified", None, [4, 0, 8, 2]),
+    "only days, of another time zone": (
+        HistogramFaults(without=["hourly"], daily_offset_hours=9),
+        "unverified",
+        None,
+        [None] * 4,
+    ),
+    "only days, and too many": (HistogramFaults(without=["hourly"], factor=1.5), "gaps", 7, [6, 0, 12, 3]),
     "hours alone": (HistogramFaults(without=["daily"]), "verified", None, [4, 0, 8, 2]),
     "no hours listed": (HistogramFaults(empty_hourly=True), "verified", None, [4, 0, 8, 2]),
     "hours without calls listed": (HistogramFaults(zero_buckets=True), "verified", None, [4, 0, 8, 2]),
@@ -207,7 +217,7 @@ class TestGaps:
         assert coverage(job)[:2] == [(4, 4, "complete"), (2, 3, "missing")]
 
     def test_a_call_that_cannot_be_stored_is_missing(self, job: Import) -> None:
-        job.put(*calls_per_day(4), call_at(FROM, "bad", billedDuration=f"{'9' * 140_000}s"))
+        job.put(*calls_per_day(4), call_at(FROM, "bad", **UNSTORABLE))
         job.complete()
         assert outcome(job) == ("completed", "gaps", 1)
         assert (job.counts(), row_of(job)["total_calls"]) == ((5, 4, 0, 1), 5)
@@ -241,16 +251,82 @@ class TestGaps:
         assert coverage(job)[0] == (24, 24, "complete")
         assert missing(job) == 0
 
-    @pytest.mark.parametrize("faults", [{"endless": True}, {"cursor_ttl": 0}])
-    def test_pages_that_bring_nothing_new_end_a_second_paging_and_not_the_job(
-        self, job: Import, faults: dict[str, Any]
+    def test_a_day_that_two_jobs_share_shows_what_the_second_one_misses(self, job: Import) -> None:
+        job.put(*calls_per_day(24))
+        job.server.faults.unlisted = ["day-0-call-20"]
+        job.complete(job.claim(FROM, FROM + timedelta(hours=14)))
+        assert coverage(job)[0] == (14, 14, "complete")
+        job.complete(job.claim(FROM + timedelta(hours=14), FROM + DAY))
+        assert outcome(job) == ("completed", "gaps", 1)
+        assert coverage(job)[0] == (23, 24, "missing")
+
+    def test_a_row_of_the_projects_own_gets_the_time_that_ultravox_tells(self, job: Import) -> None:
+        job.put(*calls_per_day(4))
+        job.complete()
+        job.sql.execute("update public.calls set created_at = created_at + interval '3 days'")
+        job.complete()
+        assert outcome(job) == ("completed", "verified", None)
+        assert coverage(job)[0] == (4, 4, "complete")
+
+    @pytest.mark.parametrize(
+        "faults",
+        [
+            {"endless": True},
+            {"cursor_ttl": 0},
+            {"queue": [Fault("status", 400, times=None)]},
+            {"queue": [Fault("status", 403, times=None)]},
+            {"queue": [Fault("status", 429, retry_after="3600", times=None)]},
+            {"queue": [Fault("garbage", times=None)]},
+        ],
+        ids=str,
+    )
+    def test_whatever_goes_wrong_when_a_day_is_paged_once_more_ends_that_and_not_the_job(
+        self, job: Import, monkeypatch: pytest.MonkeyPatch, faults: dict[str, Any]
     ) -> None:
+        monkeypatch.setattr(page_fetcher, "FIRST_WAIT_SECONDS", 0.001)
         job.put(*calls_per_day(40))
         job.server.faults.histogram.plus = 1
         claim = job.claim()
         job.complete(claim, client=Relenting(job, **faults))
         assert outcome(job)[:2] == ("completed", "gaps")
         assert (job.counts(), len(job.rows())) == ((40, 40, 0, 0), 40)
+
+
+class TestRequests:
+    def test_a_busy_day_in_a_quiet_year_costs_hardly_more_requests_than_its_pages(self, job: Import) -> None:
+        year = [call_at(FROM + DAY * 3.65 * n, f"quiet-{n}") for n in range(100)]
+        job.put(*year, *(call_at(FROM + DAY * 80 + timedelta(minutes=2 * n), f"busy-{n}") for n in range(600)))
+        job.server.faults.max_page_size = 10
+        job.complete(replace(job.claim(date_to=FROM + DAY * 366), page_size=10), threads=4)
+        assert job.counts() == (700, 700, 0, 0)
+        assert job.server.stats.requests < 90
+
+    def test_an_api_that_ignores_bounds_is_not_listed_over_and_over_for_a_short_day(self, job: Import) -> None:
+        account = Account([FROM + timedelta(minutes=n) for n in range(900)], page_size=10, ignores=ALL_BOUNDS)
+        listed = []
+        for counted in (900, 901):
+            account.requests, account.counted = 0, Histogram({FROM: counted}, HOUR)
+            import_claimed(job.database, replace(job.claim(), page_size=10), account, threads=1)
+            listed.append(account.requests)
+        assert outcome(job)[:2] == ("completed", "gaps")
+        assert listed[1] - listed[0] <= 900 * 2 / 10 + 5
+
+    def test_a_range_that_ends_at_the_first_instant_of_all_is_empty(self, job: Import) -> None:
+        job.put(*calls_per_day(4))
+        job.complete(job.claim(None, datetime(1, 1, 1, tzinfo=UTC)))
+        assert outcome(job) == ("completed", "unverified", None)
+
+    def test_what_completed_jobs_have_counted_is_forgotten(self, job: Import) -> None:
+        job.put(*calls_per_day(4), call_at(FROM, "bad", **UNSTORABLE))
+        claim = job.claim()
+        job.sql.execute("update historical_sync_jobs set status = 'completed', lease_expires_at = null")
+        job.sql.execute(
+            "insert into historical_sync.listed_calls select %s, n::text from generate_series(1, 9) as n",
+            [claim.job_id],
+        )
+        job.complete()
+        left = job.sql.execute("select call_id from historical_sync.listed_calls").fetchall()
+        assert [row["call_id"] for row in left] == ["bad"]
 
 
 def missing(job: Import) -> int:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from service.local.standin import Fault, Faults
 from service.processor import page_fetcher
-from service.processor.errors import EndlessListError, JobFailedError, RetryableError, StopRequested
+from service.processor.errors import JobFailedError, RetryableError, StopRequested
 from tests.support.importing import FROM, KEY, TO, Import, call_at, calls
 from tests.support.processing import LEASE
 
@@ -100,7 +100,7 @@ def test_an_endless_api_is_given_up(job: Import, count: int, faults: Faults) -> 
     job.put(*calls(count, at_once=99))
     job.server.faults = faults
     claim = job.claim(date_from=None)
-    with pytest.raises(EndlessListError, match="without new calls"):
+    with pytest.raises(JobFailedError, match="without new calls"):
         job.work(claim)
     assert job.server.stats.requests < 250
 

@@ -19,7 +19,7 @@ select
     case
         when status = 'in_progress'
             and processed_calls > attempt_processed_calls
-            and total_calls >= processed_calls
+            and total_calls > processed_calls
             -- An estimate beyond a century is none.
             and extract(epoch from shown.last_activity_at - attempt_started_at)::float8
                 * ((total_calls - processed_calls)::float8 / (processed_calls - attempt_processed_calls))

@@ -8,11 +8,16 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
     with bounds as (
-        select coalesce(p_first_day, greatest(last_day - 1099, least(last_day, first_stored, first_counted))) as first_day,
+        select coalesce(
+                p_first_day,
+                greatest('0001-01-01', last_day - 1099, least(last_day, first_stored, first_counted))
+            ) as first_day,
             last_day
         from coalesce(p_last_day, (now() at time zone 'UTC')::date) as last_day
         cross join (
-            select (min(created_at) at time zone 'UTC')::date as first_stored from public.calls where agency_id = p_agency_id
+            select (min(created_at) at time zone 'UTC')::date as first_stored
+            from public.calls
+            where agency_id = p_agency_id and created_at >= '0001-01-01 00:00:00+00'
         ) as calls
         cross join (
             select min(day) as first_counted

@@ -14,6 +14,7 @@ begin
     perform historical_sync.refuse_unfinished_windows(p_job_id);
     select * into v_job from public.historical_sync_jobs where id = p_job_id;
     v_missing := case when v_job.source_compared_at is not null then historical_sync.count_missing_calls(v_job) end;
+    perform historical_sync.clear_failures(p_job_id);
     perform set_config('search_path', historical_sync.path_for_triggers(), true);
     update public.historical_sync_jobs
     set status = 'completed', completed_at = now(), lease_expires_at = null, error_message = null,

@@ -20,7 +20,11 @@ begin
         imported_calls = job.imported_calls + p_imported,
         skipped_calls = job.skipped_calls + p_skipped,
         failed_calls = job.failed_calls + p_failed,
-        total_calls = coalesce(job.total_calls, p_total),
+        -- Where there are more than were told of.
+        total_calls = case
+            when coalesce(job.total_calls, p_total) is not null
+            then greatest(coalesce(job.total_calls, p_total), job.processed_calls + p_imported + p_skipped + p_failed)
+        end,
         last_activity_at = clock_timestamp(),
         lease_expires_at = clock_timestamp() + p_lease,
         consecutive_failures = case when p_is_progress then 0 else job.consecutive_failures end,

@@ -1,7 +1,11 @@
 -- Cuts a window into two halves of time, each a query of its own that starts afresh, and returns both, the newer first;
--- nothing where it cannot be cut. What the window has listed already is listed again and counted once. The seam is a
--- whole second, for an API that rounds what it is asked.
-create or replace function historical_sync.cut_window(p_job_id uuid, p_fencing_token bigint, p_window_id bigint)
+-- nothing where it cannot be cut. What the window has listed already is listed again and counted once.
+create or replace function historical_sync.cut_window(
+    p_job_id uuid,
+    p_fencing_token bigint,
+    p_window_id bigint,
+    p_to_the_second boolean
+)
 returns setof historical_sync.windows
 language plpgsql
 security definer
@@ -18,10 +22,12 @@ begin
     perform historical_sync.hold_lease(p_job_id, p_fencing_token);
     v_oldest := coalesce(v_window.starts_at, c_epoch);
     -- No call has been made yet in the future, unless the window is all there.
-    v_seam := date_trunc('second', v_oldest + (
-        case when now() > v_oldest then least(v_window.ends_at, now()) else v_window.ends_at end - v_oldest
-    ) / 2);
-    if v_window.finished_at is not null or v_seam <= v_oldest or v_seam >= v_window.ends_at then
+    v_seam := historical_sync.seam_of(
+        v_oldest,
+        case when now() > v_oldest then least(v_window.ends_at, now()) else v_window.ends_at end,
+        p_to_the_second
+    );
+    if v_window.finished_at is not null or v_seam is null then
         return;
     end if;
 

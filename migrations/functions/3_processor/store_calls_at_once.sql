@@ -36,7 +36,8 @@ begin
                 = (excluded.end_reason, excluded.billing_status, excluded.billed_seconds, excluded.medium),
             (short_summary, summary, metadata, data, fetched_at, updated_at)
                 = (excluded.short_summary, excluded.summary, excluded.metadata, excluded.data, excluded.fetched_at, now())
-        where known.data is distinct from excluded.data and (known.fetched_at > excluded.fetched_at) is not true
+        where (known.data, known.created_at) is distinct from (excluded.data, excluded.created_at)
+            and (known.fetched_at > excluded.fetched_at) is not true
         returning known.ultravox_call_id
     ),
     counted as (
@@ -51,8 +52,7 @@ begin
         count(*) filter (where counted.cleared),
         count(*) filter (where failure is null and stored.ultravox_call_id is null and known.ultravox_call_id is null)
     into imported, skipped, failed_call_ids, cleared, v_kept_out
-    from listed
-    join counted on call_id = listed_id
+    from listed join counted on call_id = listed_id
     left join stored using (ultravox_call_id)
     left join public.calls as known
         on known.agency_id = p_job.agency_id and known.ultravox_call_id = listed.ultravox_call_id;

@@ -5,6 +5,8 @@ drop function if exists historical_sync.told_constraint(text);
 drop function if exists historical_sync.lease_job(uuid, interval);
 drop function if exists historical_sync.calls_as_rows(text[]);
 drop function if exists historical_sync.plan_windows(uuid);
+drop function if exists historical_sync.cut_window(uuid, bigint, bigint);
+drop function if exists historical_sync.forget_listed_calls(uuid, bigint, integer, interval);
 drop function if exists historical_sync.store_calls(public.historical_sync_jobs, text[], timestamptz);
 drop function if exists historical_sync.store_calls_at_once(public.historical_sync_jobs, text[], timestamptz);
 drop function if exists historical_sync.store_calls_singly(public.historical_sync_jobs, text[], timestamptz);
