@@ -8,7 +8,7 @@ JOBS := 4
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run token migrate test test-clients test-stack check docs bench
+.PHONY: help run token psql migrate test test-clients test-stack check docs bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ run: .venv/.ready ## Serve the local stack on PORT (8000): Postgres, a demo agen
 
 token: .venv/.ready ## Print a fresh token of the demo user
 	@$(BIN)/python -m service.local.stack token
+
+psql: .venv/.ready ## Look into the local stack's database while it runs
+	@$(BIN)/python -m service.local.stack psql
 
 test-clients: .venv/.ready ## Call the service with supabase-js in Node and Chromium, and with curl
 	@missing=; \

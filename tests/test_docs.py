@@ -43,4 +43,4 @@ def test_docker_compose_reads_the_variables_that_are_said_to_be_its_own() -> Non
 
 @pytest.mark.parametrize("query", re.findall(r"```sql\n(.+?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL))
 def test_the_queries_shown_run(sql: Sql, agency_id: object, query: str) -> None:
-    assert sql.execute(query.replace(":agency_id", "%s"), [agency_id]).fetchall() == []
+    assert sql.execute(query.replace(":'agency_id'", "%s"), [agency_id]).fetchall() == []

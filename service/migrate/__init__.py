@@ -61,6 +61,7 @@ def migrate(database_url: str) -> list[str]:
     conninfo = make_conninfo("", **parameters)
     with _telling("cannot connect"):
         conn = psycopg.connect(conninfo, autocommit=True)
+    conn.add_notice_handler(_print_warning)
     with conn:
         _wait_for_turn(conn)
         _require_no_obstacle(conn)
@@ -159,7 +160,8 @@ def _yoyo_uri(conninfo: str) -> DatabaseURI:
 
 
 def _print_warning(diagnostic: Diagnostic) -> None:
-    if diagnostic.severity_nonlocalized == "WARNING":
+    # Our own: who does not own public is warned by the server that nothing was granted there, which need not be.
+    if diagnostic.severity_nonlocalized == "WARNING" and diagnostic.sqlstate == "01000":
         print(f"warning: {diagnostic.message_primary}", file=sys.stderr)
 
 

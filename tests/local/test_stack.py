@@ -1,6 +1,7 @@
 """`make run` as a newcomer meets it, on a copy of the repository with state of its own."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,7 +17,10 @@ import jwt
 import psutil
 import pytest
 
+from service.local.demo import add_demo_agency
 from service.local.postgres import embedded_postgres
+from service.migrate import migrate
+from tests.support.catalog import connect
 from tests.support.paths import ROOT
 from tests.support.serving import free_port
 from tests.support.waiting import wait_until
@@ -171,7 +175,63 @@ def test_a_second_stack_of_the_same_checkout_is_refused(running: subprocess.Pope
 
 def test_make_help_lists_every_target(checkout: Path) -> None:
     targets = {line.split()[1] for line in make(checkout, "help").splitlines()}
-    assert {"run", "token", "migrate", "test", "check", "bench"} <= targets
+    assert {"run", "token", "psql", "migrate", "test", "check", "bench"} <= targets
+
+
+@pytest.fixture
+def database_url(checkout: Path) -> Iterator[str]:
+    """The database of a local stack, of which nothing else runs."""
+    with embedded_postgres(checkout / ".local" / "postgres") as server:
+        with connect(server.get_uri()) as conn:
+            conn.execute("create database historical_sync")
+        yield server.get_uri(database="historical_sync")
+
+
+def psql(checkout: Path, statements: str) -> subprocess.CompletedProcess[str]:
+    """Type into `make psql`; the environment is that of somebody who has another server."""
+    return subprocess.run(
+        ["make", "-s", "-C", str(checkout), "psql"],
+        input=statements,
+        env={**os.environ, "PGHOST": "elsewhere.example", "PGUSER": "me", "PGOPTIONS": "-c no_such=setting"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_make_psql_asks_the_database_of_the_local_stack(database_url: str, checkout: Path) -> None:
+    result = psql(checkout, "select current_database(), 6 * 7;\n")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "historical_sync  |       42" in result.stdout
+
+
+def test_make_psql_says_what_to_do_where_the_local_stack_does_not_run(checkout: Path) -> None:
+    result = psql(checkout, "select 1;\n")
+    assert result.stdout == ""
+    assert "`make run` starts it" in result.stderr.splitlines()[0]
+    assert not (checkout / ".local").exists()
+
+
+def test_the_queries_of_the_documentation_run_in_psql_as_they_are(database_url: str, checkout: Path) -> None:
+    migrate(database_url)
+    text = (ROOT / "docs/data.md").read_text()
+    [setting] = re.findall(r"^`(\\set .+?)`", text, re.MULTILINE)
+    with connect(database_url) as conn:
+        add_demo_agency(conn)
+        conn.execute(
+            """
+            insert into public.calls (
+                agency_id, ultravox_call_id, source, created_at, joined_at, ended_at, end_reason, data
+            )
+            select id, 'x', 'historical_sync', now(), now(), now() + interval '3 minutes', 'hangup',
+                '{"voice": "Mark"}'
+            from public.agencies
+            """
+        )
+    result = psql(checkout, "\n".join([setting, *re.findall(r"```sql\n(.+?)```", text, re.DOTALL)]))
+    assert result.stderr == ""
+    assert result.stdout.count("(1 row)") == 3
+    assert all(word in result.stdout for word in ("3.0", "hangup", "Mark"))
 
 
 def test_a_path_that_the_embedded_postgres_cannot_use_is_said(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """Who may migrate: the owner of a database need not be a superuser, and two databases may have two owners."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
 
 import pytest
 
@@ -10,67 +9,11 @@ from service.migrate import MIGRATIONS, MigrationError, migrate, preflight
 from service.migrate.preflight import ROLES
 from service.settings import Settings
 from tests.support.catalog import connect, facts
-from tests.support.database import FAST, ROLE_PASSWORD, add_agency, login_url, make_conninfo_url, own_postgres
+from tests.support.cluster import Cluster
+from tests.support.database import ROLE_PASSWORD, add_agency, login_url
 from tests.support.importing import calls, importing
 from tests.support.projects import AGENCY, AUTH, SUPABASE
 from tests.support.waiting import wait_until
-
-
-class Cluster:
-    """A server without our roles at first, whose databases have owners of their own."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._databases: list[str] = []
-        self._owners: list[str] = []
-
-    def owner(self, attributes: str = "") -> str:
-        name = f"owner_{uuid4().hex}"
-        self.execute(f"create role {name} login password '{ROLE_PASSWORD}' {attributes}")
-        self._owners.append(name)
-        return name
-
-    def database(self, owner: str, before: str = "") -> str:
-        """Create a database and return its owner's URL."""
-        name = f"test_{uuid4().hex}"
-        self.execute(f"create database {name} template template0 owner {owner}")
-        self._databases.append(name)
-        url = login_url(make_conninfo_url(self.url, name), owner)
-        with connect(url) as conn:
-            conn.execute(before)
-        return url
-
-    def execute(self, statement: str, database_of: str | None = None) -> None:
-        """Execute a statement as a superuser."""
-        with connect(login_url(database_of, "postgres") if database_of else self.url) as conn:
-            conn.execute(statement)
-
-    def setting(self, role: str) -> list[str]:
-        with connect(self.url) as conn:
-            [row] = conn.execute("select rolconfig from pg_roles where rolname = %s", [role]).fetchall()
-        return sorted(row["rolconfig"] or [])
-
-    def clear(self) -> None:
-        for database in self._databases:
-            self.execute(f"drop database {database} with (force)")
-        for role in [*ROLES, *self._owners]:
-            self.execute(f"drop role if exists {role}")
-        self._databases.clear()
-        self._owners.clear()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A server of this module's own: roles belong to all databases of a server."""
-    with own_postgres(**FAST) as postgres:
-        yield postgres.get_uri()
-
-
-@pytest.fixture
-def cluster(server: str) -> Iterator[Cluster]:
-    cluster = Cluster(server)
-    yield cluster
-    cluster.clear()
 
 
 def refusal(url: str) -> str:
@@ -234,6 +177,22 @@ def test_who_may_create_nothing_here_is_told_so(cluster: Cluster) -> None:
     # What it is told to ask for is enough.
     cluster.execute(f"{command_of(schema)}; {command_of(tables)}", url)
     assert migrate(login_url(url, other))
+
+
+def test_it_is_warned_where_everybody_may_create_objects_in_public_and_of_nothing_that_need_not_be(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, other = cluster.database("postgres"), cluster.owner("createrole")
+    cluster.execute(
+        f"create schema historical_sync authorization {other}; grant create on schema public to {other}", url
+    )
+    migrate(login_url(url, other))
+    assert capsys.readouterr().err == ""
+
+    cluster.execute("grant create on schema public to public", url)
+    migrate(login_url(url, other))
+    [warning] = capsys.readouterr().err.splitlines()
+    assert "`revoke create on schema public from public`" in warning
 
 
 def test_who_owns_the_schema_needs_no_right_to_create_another(cluster: Cluster) -> None:

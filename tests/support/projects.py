@@ -66,6 +66,35 @@ AUTH = """
     alter table auth.sessions enable row level security;
     insert into auth.users (id) values ('00000000-0000-4000-8000-00000000000b');
 """
+# What Supabase's API needs, as a superuser has made it. It logs in as `authenticator` and becomes one of the others.
+API = """
+    do $$
+    declare
+        v_role text;
+    begin
+        foreach v_role in array array[
+            'anon nologin', 'authenticated nologin', 'service_role nologin bypassrls', 'authenticator noinherit login'
+        ] loop
+            begin
+                execute 'create role ' || v_role;
+            exception when duplicate_object or unique_violation then
+                null;
+            end;
+        end loop;
+    end $$;
+    grant anon, authenticated, service_role to authenticator;
+    create schema auth;
+    grant usage on schema auth to public;
+    create function auth.uid() returns uuid language sql stable as $$
+        select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid
+    $$;
+"""
+# Of the role that migrates, on Supabase.
+API_PRIVILEGES = """
+    alter default privileges in schema public grant all on tables to anon, authenticated, service_role;
+    alter default privileges in schema public grant all on functions to anon, authenticated, service_role;
+    alter default privileges in schema public grant all on sequences to anon, authenticated, service_role;
+"""
 
 # Jobs in an ORIGINAL table that no update can be made of once the checks are there, and finished ones like them.
 IMPOSSIBLE_JOBS = """

@@ -24,9 +24,10 @@ def source_calls() -> list[Call]:
     return calls(40)
 
 
-def load_released(create_database: Callable[..., str], name: str = "released") -> str:
+def load_released(create_database: Callable[..., str], name: str = "released", before: str = "") -> str:
     """Load a database of the released version into a new one, which is not migrated, and return its URL.
 
+    `before` is executed first, for what a dump has not.
     `released` was empty before it was migrated, `released_project` was a project with an original table of jobs.
     """
     url = create_database()
@@ -36,5 +37,6 @@ def load_released(create_database: Callable[..., str], name: str = "released") -
             conn.execute(
                 f"do $$ begin create role {role}; exception when duplicate_object or unique_violation then null; end $$"
             )
+        conn.execute(before)
         conn.execute((DATA / f"{name}.sql").read_bytes())
     return url

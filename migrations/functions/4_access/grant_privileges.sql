@@ -1,5 +1,5 @@
--- Nobody but the two roles executes our functions, and each only those that it needs. Supabase grants new functions in
--- public to its API roles by default.
+-- Nobody but the two roles executes our functions, and each only those that it needs; read_own_agency.sql comes after
+-- this and has the one exception. Supabase grants new functions in public to its API roles by default.
 do $$
 declare
     v_function regprocedure;
