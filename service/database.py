@@ -119,7 +119,7 @@ class Database:
     def of_service(cls, settings: Settings) -> "Database":
         """Return the web service's."""
         return cls(
-            settings.database_url,
+            settings.service_url(),
             size=settings.database_pool_size,
             pool_timeout=settings.database_pool_timeout,
             statement_timeout=settings.database_statement_timeout,
