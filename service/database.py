@@ -20,11 +20,13 @@ from pydantic import SecretStr
 from service.errors import (
     DatabaseBusyError,
     DatabaseError,
+    DatabaseForbiddenError,
     DatabaseUnavailableError,
     DataRefusedError,
     InvalidDateRangeError,
     JobConflictError,
     LeaseLostError,
+    NotMigratedError,
 )
 from service.settings import Settings
 
@@ -74,6 +76,9 @@ MEANINGS = (
     Meaning("P0001", JobConflictError, words="already exists"),
     Meaning("23514", InvalidDateRangeError, constraint="sync_jobs_date_range"),
     Meaning("22", DataRefusedError),
+    Meaning("42501", DatabaseForbiddenError),
+    Meaning("42883", NotMigratedError),  # no such function
+    Meaning("3F000", NotMigratedError),  # no such schema
     Meaning("08", DatabaseUnavailableError),  # the connection broke
     Meaning("57P01", DatabaseUnavailableError),  # shutting down
     Meaning("57P02", DatabaseUnavailableError),  # crashed
