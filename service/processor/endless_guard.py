@@ -34,7 +34,7 @@ class EndlessGuard:
         self._barren = 0 if stored.brought_calls else self._barren + 1
         self._seen.add(known)
         if self._repeated >= REPEATED_PAGES or self._empty >= EMPTY_PAGES or self._barren >= BARREN_PAGES:
-            raise EndlessListError("Ultravox keeps giving next pages without new calls. Try again later.")
+            raise EndlessListError("Ultravox keeps giving next pages without new calls. Resume the job later.")
 
 
 @dataclass
@@ -48,5 +48,5 @@ class ForgottenCursors:
         self._in_a_row = 0 if brought_calls else self._in_a_row + 1
         if self._in_a_row > FORGOTTEN_IN_A_ROW:
             raise EndlessListError(
-                "Ultravox forgets its place in the list again and again, without new calls. Try again later."
+                "Ultravox forgets its place in the list again and again, without new calls. Resume the job later."
             )

@@ -367,7 +367,9 @@ class TestTransitions:
             statuses.append(lessee.reschedule(claim, max_failures=3).status)
             sql.execute(f"{SET} next_attempt_at = null")
         assert statuses == ["pending"] * 4 + ["failed"]
-        assert job(sql, job_id)["completed_at"] is not None
+        failed = job(sql, job_id)
+        assert failed["completed_at"] is not None
+        assert failed["error_message"] == "Given up (failures in a row: 3). The last one: 503. Resume the job later."
 
     def test_a_job_with_unfinished_windows_cannot_be_completed(self, lessee: Lessee, sql: Sql, job_id: UUID) -> None:
         claim, window = lessee.take()
