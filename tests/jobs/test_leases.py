@@ -454,7 +454,9 @@ class TestPrivileges:
         names = "claim_due_job heartbeat unfinished_windows cut_window restart_window commit_page forget_listed_calls"
         names += " plan_job compare_with_source"
         names += " claim_job split_window rewind_window store_page"  # for the release before
-        names += " complete_job fail_job reschedule_job release_job set_ultravox_key count_ultravox_requests"
+        names += " complete_job fail_job reschedule_job release_job count_ultravox_requests"
+        names += " list_agencies start_job active_job"  # for operators, as the next ones
+        names += " set_ultravox_key stored_ultravox_keys replace_ultravox_key"
         assert {name for (name,) in rows} == set(names.split())
         for relation in ("historical_sync.windows", "historical_sync.job"):
             with pytest.raises(errors.InsufficientPrivilege):
