@@ -21,7 +21,8 @@ from service.web.operations import OPERATIONS, PREFIX, Operation
 ROOT = Path(__file__).parent.parent
 ENV_HEAD = """\
 # Everything that is read from the environment; `make docs` makes this file. The values shown are the defaults, and what
-# has none is empty. At least one of SUPABASE_URL and SUPABASE_JWT_SECRET is needed, and DATABASE_URL always.
+# has none is empty. The web service needs DATABASE_URL and at least one of SUPABASE_URL and SUPABASE_JWT_SECRET, the
+# processor and the other commands PROCESSOR_DATABASE_URL.
 """
 ENV_OF_COMPOSE = "# docker compose only:\n"
 # docker compose has others of its own for these, and would take ours from .env.

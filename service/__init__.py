@@ -3,7 +3,6 @@
 from flask import Flask
 
 from service.database import Database
-from service.processor import commands as cli
 from service.settings import Settings
 from service.web import cors, health, metrics, openapi, requests, responses, start_sync, sync_jobs
 from service.web.auth import Authenticator
@@ -27,5 +26,4 @@ def create_app(settings: Settings, database: Database) -> Flask:
         for prefix in PREFIXES:
             name = blueprint.name + prefix.replace("/", "_")
             app.register_blueprint(blueprint, url_prefix=prefix, name=name)
-    cli.init_app(app)
     return app

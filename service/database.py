@@ -20,11 +20,13 @@ from pydantic import SecretStr
 from service.errors import (
     DatabaseBusyError,
     DatabaseError,
+    DatabaseForbiddenError,
     DatabaseUnavailableError,
     DataRefusedError,
     InvalidDateRangeError,
     JobConflictError,
     LeaseLostError,
+    NotMigratedError,
 )
 from service.settings import Settings
 
@@ -74,6 +76,9 @@ MEANINGS = (
     Meaning("P0001", JobConflictError, words="already exists"),
     Meaning("23514", InvalidDateRangeError, constraint="sync_jobs_date_range"),
     Meaning("22", DataRefusedError),
+    Meaning("42501", DatabaseForbiddenError),
+    Meaning("42883", NotMigratedError),  # no such function
+    Meaning("3F000", NotMigratedError),  # no such schema
     Meaning("08", DatabaseUnavailableError),  # the connection broke
     Meaning("57P01", DatabaseUnavailableError),  # shutting down
     Meaning("57P02", DatabaseUnavailableError),  # crashed
@@ -119,7 +124,7 @@ class Database:
     def of_service(cls, settings: Settings) -> "Database":
         """Return the web service's."""
         return cls(
-            settings.database_url,
+            settings.service_url(),
             size=settings.database_pool_size,
             pool_timeout=settings.database_pool_timeout,
             statement_timeout=settings.database_statement_timeout,

@@ -25,6 +25,14 @@ class DatabaseBusyError(DatabaseError):
         self.retry_after = retry_after
 
 
+class DatabaseForbiddenError(DatabaseError):
+    """The role may not do this: most likely the connection URL is another role's."""
+
+
+class NotMigratedError(DatabaseError):
+    """The database lacks a function or the schema of this release."""
+
+
 class DataRefusedError(DatabaseError):
     """Postgres refused a value (SQLSTATE class 22)."""
 
@@ -49,6 +57,10 @@ class SyncAlreadyActiveError(Exception):
 
 class SessionRevokedError(Exception):
     """The token is genuine, but its user has signed out or been banned or deleted since."""
+
+
+class AgencyNotFoundError(Exception):
+    """There is no agency of this id."""
 
 
 class NoAgencyError(Exception):

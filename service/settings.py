@@ -17,17 +17,31 @@ MIN_HMAC_SECRET_BYTES = 32
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9_.-]+(:\d{1,5})?", re.IGNORECASE | re.ASCII)
 
 
+# What pydantic begins its sentences with; ours begin with the variable.
+PYDANTICS_SUBJECT = re.compile("^(Value error,|Input|String) ")
+
+
 class SettingsError(Exception):
-    """The environment is unusable; the message names every fault and no value."""
+    """The environment is unusable; the message names every fault and no value, `sentence` does so in one line."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(["The configuration is unusable:", *(f"  {fault}" for fault in faults)]))
+        self.faults = faults
+        self.sentence = f"The configuration is unusable: {'; '.join(faults)}."
 
 
 class Settings(BaseSettings):
-    """What the environment configures. The upper-case field name is the variable's name."""
+    """What the environment configures. The upper-case field name is the variable's name.
+
+    Nothing is required; the subclasses below say who needs what.
+    """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    database_url: SecretStr = Field(
-        description="Postgres connection URL of the web service, role historical_sync_service"
+    database_url: SecretStr | None = Field(
+        None,
+        validate_default=True,
+        description="Postgres connection URL of the web service, role historical_sync_service",
     )
     database_pool_size: int = Field(8, ge=1, le=200, description="Connections per gunicorn worker, at most")
     database_pool_timeout: float = Field(
@@ -42,8 +56,9 @@ class Settings(BaseSettings):
     )
     processor_database_url: SecretStr | None = Field(
         None,
-        description="Postgres connection URL of the processor, role historical_sync_processor; DATABASE_URL if empty,"
-        " whose role may not do what a processor needs",
+        validate_default=True,
+        description="Postgres connection URL of the processor and the other commands, role historical_sync_processor;"
+        " DATABASE_URL if empty, whose role may not do what they need",
     )
     supabase_url: str | None = Field(
         None,
@@ -98,9 +113,15 @@ class Settings(BaseSettings):
         "auto", description="json, console, or auto: console on a terminal and JSON elsewhere"
     )
 
+    def service_url(self) -> SecretStr:
+        """Return the web service's connection URL. Raises SettingsError where there is none."""
+        if self.database_url is None:
+            raise SettingsError("DATABASE_URL is missing")
+        return self.database_url
+
     def processor_url(self) -> SecretStr:
-        """Return the processor's connection URL."""
-        return self.processor_database_url or self.database_url
+        """Return the connection URL of the processor and the other commands. Raises SettingsError without one."""
+        return self.processor_database_url or self.service_url()
 
     @field_validator("database_url", "processor_database_url")
     @classmethod
@@ -120,9 +141,7 @@ class Settings(BaseSettings):
 
     @field_validator("supabase_jwt_secret")
     @classmethod
-    def _is_a_key_source(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if value is None and info.data.get("supabase_url", "malformed") is None:
-            raise ValueError("and SUPABASE_URL are both missing: at least one must be set")
+    def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < MIN_HMAC_SECRET_BYTES:
             raise ValueError(f"is shorter than {MIN_HMAC_SECRET_BYTES} bytes")
         return value
@@ -154,6 +173,35 @@ class Settings(BaseSettings):
         return value.lower() if isinstance(value, str) else value
 
 
+class ServiceSettings(Settings):
+    """Those of the web service: it needs a database, and keys to verify tokens with."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_there(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            raise ValueError("is missing")
+        return value
+
+    @field_validator("supabase_jwt_secret")
+    @classmethod
+    def _is_a_key_source(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("supabase_url", "malformed") is None:
+            raise ValueError("and SUPABASE_URL are both missing: at least one must be set")
+        return value
+
+
+class ProcessorSettings(Settings):
+    """Those of the processor and the other commands: they need a database, whichever variable names it."""
+
+    @field_validator("processor_database_url")
+    @classmethod
+    def _is_there(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("database_url", "malformed") is None:
+            raise ValueError("is missing")
+        return value
+
+
 def is_postgres_url(url: str) -> bool:
     """Tell whether libpq can read a URL. Its own message can quote a part of it, and so of the password."""
     try:
@@ -176,21 +224,17 @@ def _is_url(text: str) -> bool:
     return bool(usable and parts.scheme in ("http", "https") and not parts.query and not parts.fragment)
 
 
-def load_settings() -> Settings:
-    """Read the environment.
+def load_settings(kind: type[Settings] = ServiceSettings) -> Settings:
+    """Read the environment, as far as whoever reads it needs.
 
-    Raises SettingsError with one line per fault.
+    Raises SettingsError, with every fault.
     """
     try:
-        return Settings()  # type: ignore[call-arg]  # required fields come from the environment
+        return kind()  # type: ignore[call-arg]  # the fields come from the environment
     except ValidationError as error:
-        raise SettingsError(_explain(error)) from None
+        raise SettingsError(*_explain(error)) from None
 
 
-def _explain(error: ValidationError) -> str:
-    faults = []
-    for fault in error.errors(include_input=False, include_url=False, include_context=False):
-        name = "_".join(str(part) for part in fault["loc"]).upper()
-        message = "is missing" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
-        faults.append(f"  {name} {message}")
-    return "\n".join(["The configuration is unusable:", *faults])
+def _explain(error: ValidationError) -> list[str]:
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    return [f"{'_'.join(map(str, each['loc'])).upper()} {PYDANTICS_SUBJECT.sub('', each['msg'])}" for each in faults]

@@ -12,10 +12,12 @@ from service.database import Database, translate
 from service.errors import (
     DatabaseBusyError,
     DatabaseError,
+    DatabaseForbiddenError,
     DatabaseUnavailableError,
     DataRefusedError,
     InvalidDateRangeError,
     JobConflictError,
+    NotMigratedError,
 )
 from service.settings import Settings
 from tests.support.database import Sql, add_agency, add_user, crash, login_url, url_with
@@ -43,6 +45,10 @@ def database(make_settings: Callable[..., Settings]) -> Iterator[Database]:
         ("select 1 / 0", DataRefusedError),
         ("select * from nowhere", DatabaseError),
         ("select 'x'::int", DataRefusedError),
+        ("select from public.agencies", DatabaseForbiddenError),
+        ("select historical_sync.claim_due_job('1 minute')", DatabaseForbiddenError),
+        ("select historical_sync.of_the_next_release()", NotMigratedError),
+        ("select from nowhere.at_all()", NotMigratedError),
         ("do $$ begin raise exception 'it already exists' using errcode = 'P0002'; end $$", DatabaseError),
         ("do $$ begin raise exception 'a job already exists'; end $$", JobConflictError),
         ("do $$ begin raise unique_violation; end $$", DatabaseError),

@@ -4,7 +4,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from docs.make import COMPOSE_VARIABLES
-from service.settings import Settings, SettingsError, load_settings
+from service.settings import ProcessorSettings, ServiceSettings, Settings, SettingsError, load_settings
 from tests.support.paths import ROOT
 
 SECRET = "s3cret-" * 8
@@ -23,7 +23,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_a_database_and_a_key_source_are_enough() -> None:
     settings = load_settings()
 
-    assert settings.database_url.get_secret_value() == VALID["DATABASE_URL"]
+    assert settings.service_url().get_secret_value() == VALID["DATABASE_URL"]
     assert settings.database_pool_timeout == 2
     assert settings.cors_allowed_origins == ("*",)
 
@@ -81,6 +81,38 @@ def test_what_is_missing_is_named(environment: pytest.MonkeyPatch) -> None:
 
     for name in ("DATABASE_URL", "SUPABASE_JWT_SECRET", "SUPABASE_URL"):
         assert name in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"),
+    [
+        (ServiceSettings, ["DATABASE_URL", "SUPABASE_JWT_SECRET"]),
+        (ProcessorSettings, ["PROCESSOR_DATABASE_URL"]),
+        (Settings, []),
+    ],
+)
+def test_nobody_needs_what_it_does_not_use(
+    environment: pytest.MonkeyPatch, kind: type[Settings], missing: list[str]
+) -> None:
+    for name in VALID:
+        environment.delenv(name)
+    environment.setenv("PORT", "0")
+
+    with pytest.raises(SettingsError) as raised:
+        load_settings(kind)
+
+    assert [fault.split()[0] for fault in raised.value.faults] == [*missing, "PORT"]
+    assert "\n" not in raised.value.sentence
+    assert all(fault in raised.value.sentence for fault in raised.value.faults)
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "PROCESSOR_DATABASE_URL"])
+def test_either_database_will_do_for_the_processor(environment: pytest.MonkeyPatch, name: str) -> None:
+    for each in VALID:
+        environment.delenv(each)
+    environment.setenv(name, "postgresql://processor@db/app")
+    settings = load_settings(ProcessorSettings)
+    assert settings.processor_url().get_secret_value() == "postgresql://processor@db/app"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 Every function raises SessionRevokedError and NoAgencyError about the user, and DatabaseError about the database.
 """
 
-import time
 from datetime import date, datetime
 from typing import Any, LiteralString, cast
 from uuid import UUID
@@ -13,22 +12,17 @@ from psycopg.rows import DictRow
 
 from service.database import Database
 from service.errors import (
-    DatabaseBusyError,
-    JobConflictError,
     JobNotCancellableError,
     JobNotFoundError,
     JobNotResumableError,
     JobNotYoursError,
     NoAgencyError,
     SessionRevokedError,
-    SyncAlreadyActiveError,
 )
 from service.jobs.coverage import Coverage, DayRow, coverage_of
 from service.jobs.job import JOB_FIELDS, Job, JobWithFailures
+from service.jobs.pending import make_pending
 from service.jobs.principal import Principal
-
-# How long two statements may have taken for a third and a fourth one to follow. A proxy waits longer than all four.
-AGAIN_WITHIN_SECONDS = 3.0
 
 # Every statement begins so, and goes on with what the user wants as `wanted`: one round trip tells who asks and does
 # it.
@@ -135,33 +129,13 @@ def coverage(database: Database, principal: Principal, first_day: date | None, l
 
 
 def _make_pending(database: Database, principal: Principal, statement: LiteralString, **parameters: Any) -> DictRow:
-    """Run a statement that makes a job pending, unless another job of the agency is active.
+    """Run a statement that makes a job of the user's agency pending. Raises as make_pending() does."""
 
-    A second statement asks which job is in the way. Where there is none any more, it has ended meanwhile, and the first
-    one is tried once more. Raises SyncAlreadyActiveError; DatabaseBusyError where there is no time for that; and
-    JobConflictError where it fails again without an active job, as with another unique index than that of the jobs.
-    """
-    started = time.monotonic()
-    try:
+    def attempt() -> DictRow:
         [row] = _ask(database, principal, statement, **parameters)
-    except JobConflictError as conflict:
-        _refuse_beside_active_job(database, principal, conflict)
-        if time.monotonic() - started >= AGAIN_WITHIN_SECONDS:
-            raise DatabaseBusyError(str(conflict), retry_after=1) from conflict
-    else:
         return row
-    try:
-        [row] = _ask(database, principal, statement, **parameters)
-    except JobConflictError as conflict:
-        _refuse_beside_active_job(database, principal, conflict)
-        raise
-    return row
 
-
-def _refuse_beside_active_job(database: Database, principal: Principal, conflict: JobConflictError) -> None:
-    """Raise SyncAlreadyActiveError if the agency has an active job."""
-    if job := active(database, principal):
-        raise SyncAlreadyActiveError(str(conflict), job) from conflict
+    return make_pending(attempt, lambda: active(database, principal))
 
 
 def _ask(database: Database, principal: Principal, statement: LiteralString, **parameters: Any) -> list[DictRow]:

@@ -5,6 +5,7 @@ columns, indexes and roles; yoyo applies each once. The files below migrations/f
 views, triggers and grants; all of them are applied at every run, so that each has one living text.
 """
 
+import hashlib
 import logging
 import os
 import socket
@@ -18,6 +19,7 @@ from typing import Any
 
 import psycopg
 from psycopg import Connection
+from psycopg import sql as psql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
 from yoyo import read_migrations
@@ -119,6 +121,16 @@ def _apply_functions(conn: Connection[Any]) -> None:
         for path in sorted(FUNCTIONS.glob("*/*.sql")):
             with _telling(f"stopped at {path.relative_to(MIGRATIONS)}"):
                 conn.execute(path.read_bytes())
+        with _telling("cannot record what is applied"):
+            conn.execute(psql.SQL("comment on schema historical_sync is {}").format(mark()))
+
+
+def mark() -> str:
+    """Return the comment that a database's schema has once all that is in migrations/ now is applied."""
+    digest = hashlib.sha256()
+    for path in sorted(MIGRATIONS.rglob("*.sql")):
+        digest.update(f"{path.relative_to(MIGRATIONS)}\n".encode() + path.read_bytes())
+    return f"historical-sync's own; its migrations are {digest.hexdigest()}"
 
 
 class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo is not typed

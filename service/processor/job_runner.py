@@ -115,7 +115,7 @@ class JobRunner:
         if claim.consecutive_failures >= self._settings.processor_max_failures:
             raise JobFailedError(
                 f"The processor broke off {claim.consecutive_failures} times in a row without storing a page of calls."
-                " Resume the job once its operator has looked into the processor's log."
+                " Ask whoever operates the service to look into the processor's log, then resume."
             )
 
     def _api_key(self, claim: Claim) -> SecretStr:
@@ -124,7 +124,10 @@ class JobRunner:
                 return self._credentials.decrypt(claim.api_key_encrypted)
             except UnreadableKeyError as error:
                 log.warning("api_key_unreadable", agency_id=str(claim.agency_id), cause=str(error))
-                raise JobFailedError("Agency API key cannot be read. Set it again and resume.") from None
+                raise JobFailedError(
+                    "The agency's API key cannot be read."
+                    " Ask whoever operates the service to set it again, then resume."
+                ) from None
         if self._settings.ultravox_api_key is None:
             raise JobFailedError("Agency API key not configured")
         return self._settings.ultravox_api_key
@@ -145,7 +148,9 @@ class JobRunner:
                 return self._reschedule(conn, claim, str(error), error.retry_after)
             case _:
                 log.error("job_interrupted", job_id=str(claim.job_id), exc_info=error)
-                return self._reschedule(conn, claim, "The import was interrupted and will be tried again.", None)
+                return self._reschedule(
+                    conn, claim, "The import was interrupted, and the processor's log says why", None
+                )
 
     def _reschedule(self, conn: Conn, claim: Claim, message: str, retry_after: float | None) -> Job:
         return leases.reschedule(

@@ -17,7 +17,13 @@ from pydantic import SecretStr
 
 from service.exchange import MIB, Answer, AnswerTooLargeError, ExchangeError, Origin
 from service.processor.call_page import CallPage, NotAPageError, UnfollowableNextError, parse_page
-from service.processor.errors import JobFailedError, PageTooLargeError, RetryableError, StaleCursorError
+from service.processor.errors import (
+    JobFailedError,
+    KeyRefusedError,
+    PageTooLargeError,
+    RetryableError,
+    StaleCursorError,
+)
 from service.processor.histogram import Histogram, NotAHistogramError, parse_histogram
 
 CALLS = "/api/calls"
@@ -32,6 +38,7 @@ HANDY_ANSWER = 2 * MIB
 # Three years of hours are about 4 MiB.
 LARGEST_HISTOGRAM = 8 * MIB
 LONGEST_RETRY_AFTER = 86400.0
+RESUME_LATER = "Resume the job later, and tell whoever operates the service if that does not help."
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +77,13 @@ class UltravoxClient:
             raise _failure(answer, has_cursor="cursor=" in query)
         return _page(answer.body, asked_at)
 
+    def try_key(self, api_key: SecretStr) -> None:
+        """Ask for a single call, to see whether the key is accepted.
+
+        Raises KeyRefusedError; and RetryableError or JobFailedError where the answer says nothing about it.
+        """
+        self.page(api_key, urlencode({"pageSize": "1"}))
+
     def histogram(
         self, api_key: SecretStr, date_from: datetime | None, date_to: datetime, *, seconds: float
     ) -> Histogram | None:
@@ -92,7 +106,7 @@ class UltravoxClient:
         """Raises RetryableError, PageTooLargeError or JobFailedError where there is no answer."""
         key = api_key.get_secret_value()
         if not (key.isascii() and key.isprintable()):
-            raise JobFailedError("The agency's API key has characters that no key has. Set a valid key and resume.")
+            raise KeyRefusedError("The agency's API key has characters that no key has.")
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "X-API-Key": key}
         try:
             answer = self._origin(key).get(target, headers, largest=largest, seconds=seconds)
@@ -126,7 +140,7 @@ def _page(data: bytearray, asked_at: float) -> CallPage:
     try:
         return parse_page(data, asked_at)
     except UnfollowableNextError:
-        raise JobFailedError("Ultravox named a next page that cannot be followed") from None
+        raise JobFailedError(f"Ultravox named a next page that cannot be followed. {RESUME_LATER}") from None
     except NotAPageError as error:
         raise RetryableError(f"Ultravox answered with something that is no page of calls ({error})") from None
 
@@ -140,12 +154,12 @@ def _unreached(error: ExchangeError) -> RetryableError:
 def _failure(answer: Answer, *, has_cursor: bool) -> Exception:
     status = answer.status
     if status in (401, 403):
-        return JobFailedError(f"Ultravox rejected the agency's API key ({status}). Set a valid key and resume.")
+        return KeyRefusedError(f"Ultravox rejected the agency's API key ({status}).", status)
     if status in STALE_CURSOR_STATUSES and has_cursor:
         return StaleCursorError("Ultravox has forgotten the cursor")
     if status in RETRYABLE_STATUSES or status >= 500:
         return RetryableError(f"Ultravox answered {status}", _retry_after(answer.headers.get("Retry-After")))
-    return JobFailedError(f"Ultravox refused the request ({status})")
+    return JobFailedError(f"Ultravox refused the request ({status}). {RESUME_LATER}")
 
 
 def _retry_after(value: str | None) -> float | None:

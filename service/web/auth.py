@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from service.jobs.principal import Principal
 from service.web.errors import ApiError, ErrorCode
-from service.web.jwks import ALGORITHMS, Jwks, JwksUnavailableError
+from service.web.jwks import ALGORITHMS, Jwks, JwksUnavailableError, jwks_url
 
 AUDIENCE = "authenticated"
 ROLE = "authenticated"
@@ -29,7 +29,7 @@ class Authenticator:
 
     def __init__(self, supabase_url: str | None, jwt_secret: SecretStr | None) -> None:
         self._issuer = f"{supabase_url}/auth/v1" if supabase_url else None
-        self._jwks = Jwks(f"{self._issuer}/.well-known/jwks.json") if supabase_url else None
+        self._jwks = Jwks(jwks_url(supabase_url)) if supabase_url else None
         self._secret = jwt_secret
 
     def authenticate(self, authorization: str | None) -> Principal:

@@ -233,6 +233,9 @@ class ApiError(Exception):
         self.retry_after = retry_after or code.retry_after
         self.details = details
 
+    def body(self) -> dict[str, Any]:
+        return {"error": self.text, "code": self.code.value, **self.details}
+
 
 def malformed(reason: str | None, *, status: int = 400) -> ApiError:
     """Return the error for what is no HTTP, or more of it than is read; `reason` goes to the log."""

@@ -102,7 +102,7 @@ class Jwks:
 
     def _fetch(self) -> None:
         try:
-            self._keys = self._download()
+            self._keys = download_keys(self._origin)
             self._expires_at = time.monotonic() + CACHE_SECONDS
         except ExchangeError as error:
             self._give_up(f"{error} ({error.cause})")
@@ -113,11 +113,20 @@ class Jwks:
         self._expires_at = self._refetch_at = time.monotonic() + REFETCH_SECONDS
         log.warning("jwks_fetch_failed", url=self._url, cause=cause)
 
-    def _download(self) -> dict[str, PyJWK]:
-        answer = self._origin.get(largest=LARGEST_DOCUMENT, seconds=FETCH_SECONDS)
-        if answer.status != 200:
-            raise ValueError(f"status {answer.status}")
-        return parse_jwks(json.loads(answer.body))
+
+def jwks_url(supabase_url: str) -> str:
+    return f"{supabase_url}/auth/v1/.well-known/jwks.json"
+
+
+def download_keys(origin: Origin) -> dict[str, PyJWK]:
+    """Return a project's usable signing keys by `kid`.
+
+    Raises ExchangeError, and ValueError or RecursionError where the answer is no JWK Set.
+    """
+    answer = origin.get(largest=LARGEST_DOCUMENT, seconds=FETCH_SECONDS)
+    if answer.status != 200:
+        raise ValueError(f"status {answer.status}")
+    return parse_jwks(json.loads(answer.body))
 
 
 def parse_jwks(document: Any) -> dict[str, PyJWK]:

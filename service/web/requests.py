@@ -1,7 +1,7 @@
 """What a request brings: its token, its query parameters, its body. What is wrong with them is refused here."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from service.database import Database
 from service.web.auth import Authenticator
 from service.web.errors import ApiError, ErrorCode, malformed
-from service.web.schemas import NoQuery
+from service.web.schemas import NoQuery, faults
 
 MAX_BODY_BYTES = 16 * 1024
 # supabase-js sends a region as a header and as this, for the platform that it was written for.
@@ -104,16 +104,10 @@ def _parse(schema: type[Schema], values: dict[str, Any]) -> Schema:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        _refuse(dict(map(_fault, error.errors(include_url=False, include_input=False))))
+        _refuse(faults(error))
         raise
 
 
-def _fault(fault: Mapping[str, Any]) -> tuple[str, str]:
-    """Return a field's name and what is wrong with it. A fault of several fields says which of them to name."""
-    field = fault["loc"][0] if fault["loc"] else fault["ctx"]["field"]
-    return field, "is required" if fault["type"] == "missing" else fault["msg"]
-
-
-def _refuse(faults: dict[str, str]) -> None:
-    if faults:
-        raise ApiError(ErrorCode.INVALID_FIELDS, fields=faults) from None
+def _refuse(fields: dict[str, str]) -> None:
+    if fields:
+        raise ApiError(ErrorCode.INVALID_FIELDS, fields=fields) from None

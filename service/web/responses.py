@@ -93,7 +93,7 @@ def _finish(response: Response) -> Response:
 def _render(error: Exception) -> Response:
     answer = as_api_error(error)
     _log(answer, error)
-    body = {"error": answer.text, "code": answer.code.value, **answer.details}
+    body = answer.body()
     if answer.status >= 500:
         body["request_id"] = g.request_id
     response = jsonify(body)

@@ -4,13 +4,22 @@ A query and a body are checked by their class; an answer is not, for it comes fr
 """
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from service.jobs.job import Job, JobWithFailures
@@ -178,3 +187,14 @@ class Health(Answer):
     """It answers."""
 
     status: Literal["ok"] = "ok"
+
+
+def faults(error: ValidationError) -> dict[str, str]:
+    """Return what is wrong with which field."""
+    return dict(map(_fault, error.errors(include_url=False, include_input=False)))
+
+
+def _fault(fault: Mapping[str, Any]) -> tuple[str, str]:
+    # A fault of several fields says which of them to name.
+    field = fault["loc"][0] if fault["loc"] else fault["ctx"]["field"]
+    return field, "is required" if fault["type"] == "missing" else fault["msg"]

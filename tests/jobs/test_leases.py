@@ -367,7 +367,9 @@ class TestTransitions:
             statuses.append(lessee.reschedule(claim, max_failures=3).status)
             sql.execute(f"{SET} next_attempt_at = null")
         assert statuses == ["pending"] * 4 + ["failed"]
-        assert job(sql, job_id)["completed_at"] is not None
+        failed = job(sql, job_id)
+        assert failed["completed_at"] is not None
+        assert failed["error_message"] == "Given up (failures in a row: 3). The last one: 503. Resume the job later."
 
     def test_a_job_with_unfinished_windows_cannot_be_completed(self, lessee: Lessee, sql: Sql, job_id: UUID) -> None:
         claim, window = lessee.take()
@@ -473,7 +475,9 @@ class TestPrivileges:
         names = "claim_due_job heartbeat unfinished_windows cut_window restart_window commit_page forget_listed_calls"
         names += " plan_job compare_with_source"
         names += " claim_job split_window rewind_window store_page"  # for the release before
-        names += " complete_job fail_job reschedule_job release_job set_ultravox_key count_ultravox_requests"
+        names += " complete_job fail_job reschedule_job release_job count_ultravox_requests"
+        names += " list_agencies start_job active_job"  # for operators, as the next ones
+        names += " set_ultravox_key stored_ultravox_keys replace_ultravox_key"
         assert {name for (name,) in rows} == set(names.split())
         for relation in ("historical_sync.windows", "historical_sync.job"):
             with pytest.raises(errors.InsufficientPrivilege):

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from service.exchange import MIB
 from service.processor.call_page import CallPage
-from service.processor.errors import JobFailedError, RetryableError, StaleCursorError
+from service.processor.errors import JobFailedError, KeyRefusedError, RetryableError, StaleCursorError
 from service.processor.ultravox import UltravoxClient, first_query
 from tests.support.raw_api import DRIPS, Api, Drip, answer, in_time
 
@@ -222,8 +222,10 @@ def test_what_no_retry_mends_is_final(ask: Callable[..., CallPage], status: int,
     with pytest.raises(ERRORS) as caught:
         ask(answer(b"", status), query)
     stale = query.startswith("cursor") and status in (400, 404, 422)
-    assert type(caught.value) is (StaleCursorError if stale else JobFailedError)
-    assert ("API key" in str(caught.value)) == (status in (401, 403))
+    refused = status in (401, 403)
+    assert type(caught.value) is (StaleCursorError if stale else KeyRefusedError if refused else JobFailedError)
+    assert ("API key" in str(caught.value)) == refused
+    assert stale or "whoever operates the service" in str(caught.value)
 
 
 def http_date(seconds: float) -> str:
@@ -313,7 +315,7 @@ def test_a_key_that_no_header_can_carry_is_a_final_error_that_does_not_tell_it(
 ) -> None:
     with pytest.raises(JobFailedError, match="API key") as caught:
         ask(key=odd)
-    assert type(caught.value) is JobFailedError
+    assert type(caught.value) is KeyRefusedError
     assert KEY not in repr(caught.value) + "".join(traceback.format_exception(caught.value))
 
 

@@ -88,7 +88,8 @@ class Processors:
         return process
 
     def set_key(self, agency_id: object, api_key: str, **environment: str) -> Process:
-        process = self._popen(["set-ultravox-key", str(agency_id)], subprocess.PIPE, environment)
+        """Store a key that nobody asks Ultravox about."""
+        process = self._popen(["set-ultravox-key", "--no-check", str(agency_id)], subprocess.PIPE, environment)
         process.popen.communicate(api_key, timeout=LAST_RESORT_SECONDS)
         return process
 

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.jobs import pending
 from service.jobs import people as jobs
 from tests.support.database import Sql, add_agency, add_user, jobs_of, login_url
 from tests.support.http_assertions import assert_error
@@ -391,7 +392,7 @@ def test_a_conflict_without_an_active_job_is_tried_again_once_and_not_after_two_
     client = make_app(database_url=url, database_pool_size=1).test_client()
     client.post(PATH, headers=bearer)
     monkeypatch.setattr(jobs, "active", lambda *_: None)
-    monkeypatch.setattr(jobs, "AGAIN_WITHIN_SECONDS", patience)
+    monkeypatch.setattr(pending, "AGAIN_WITHIN_SECONDS", patience)
 
     with statements.counted() as count:
         response = client.post(PATH, headers=bearer)

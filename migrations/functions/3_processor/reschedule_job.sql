@@ -22,7 +22,10 @@ begin
     where id = p_job_id
     returning consecutive_failures into v_failures;
     if v_failures >= p_max_failures then
-        return query select * from historical_sync.fail_job(p_job_id, p_fencing_token, p_error);
+        return query select * from historical_sync.fail_job(
+            p_job_id, p_fencing_token,
+            format('Given up (failures in a row: %s). The last one: %s. Resume the job later.', v_failures, p_error)
+        );
         return;
     end if;
     update public.historical_sync_jobs

@@ -22,10 +22,13 @@ begin
             'cancel_job', 'resume_job', 'job_failures', 'coverage', 'metrics', 'source_metrics'
         ) then
             execute 'grant execute on function ' || v_function || ' to historical_sync_service';
-        elsif v_name in (
+        end if;
+        if v_name in (
             'claim_due_job', 'heartbeat', 'unfinished_windows', 'plan_job', 'cut_window', 'restart_window', 'commit_page',
-            'compare_with_source', 'forget_listed_calls', 'complete_job', 'fail_job', 'reschedule_job', 'release_job', 'set_ultravox_key',
+            'compare_with_source', 'forget_listed_calls', 'complete_job', 'fail_job', 'reschedule_job', 'release_job',
             'count_ultravox_requests',
+            -- Of the operators' commands.
+            'list_agencies', 'start_job', 'active_job', 'set_ultravox_key', 'stored_ultravox_keys', 'replace_ultravox_key',
             -- Of the release before.
             'claim_job', 'split_window', 'rewind_window', 'store_page'
         ) then
