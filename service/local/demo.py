@@ -11,6 +11,11 @@ DEMO_AGENCY = "a9e7c1d0-0000-4000-8000-000000000001"
 DEMO_USER = "a9e7c1d0-0000-4000-8000-000000000002"
 DEMO_EMAIL = "demo@agency.example"
 TOKEN_LIFETIME = timedelta(hours=8)
+DEMO_APP = "service.local.demo_app:app"
+# An import of the demo's 4000 calls is to be watched, cancelled and resumed: pages smaller than Ultravox' of 100, and
+# few a second, make it about half a minute.
+DEMO_PAGE_SIZE = 30
+DEMO_REQUESTS_PER_SECOND = 5
 
 
 def add_demo_agency(conn: Connection[Any]) -> None:

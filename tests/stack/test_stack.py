@@ -399,6 +399,7 @@ def test_data_and_secrets_survive_down_and_up(stack: Stack) -> None:
         "SUPABASE_JWT_SECRET",
         "ULTRAVOX_API_KEY",
         "ULTRAVOX_API_URL",
+        "ULTRAVOX_REQUESTS_PER_SECOND",
     }
     token = stack.token
     stack.compose("down")
