@@ -36,7 +36,6 @@ def run(port: int) -> None:
         environment = {
             **prepare_database(server),
             "SUPABASE_JWT_SECRET": jwt_secret(),
-            "SYNC_PAGE": "on",
             "ULTRAVOX_API_URL": ultravox.url,
             "ULTRAVOX_API_KEY": ultravox_key(),
             "ULTRAVOX_REQUESTS_PER_SECOND": str(DEMO_REQUESTS_PER_SECOND),

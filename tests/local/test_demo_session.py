@@ -90,7 +90,8 @@ class TestAsItIsServed:
         assert ask("service.local.demo_app:app") == 200
 
     def test_the_application_of_production_has_not(self, ask: Callable[..., int]) -> None:
-        assert ask("wsgi:app", SYNC_PAGE="on") == 404
+        assert ask("wsgi:app") == 404
+        assert ask("wsgi:app", SYNC_PAGE="on") == 405  # as for anything below /sync-page/, which is only read
 
     def test_production_does_not_start_with_it(self, serve: Serve, tmp_path: Path) -> None:
         with pytest.raises(AssertionError), serve(app="service.local.demo_app:app", APP_ENV="production"):

@@ -52,11 +52,15 @@ class Session:
 
 
 class SupabaseAuth:
-    """Serves from a thread, in a `with`. `lifetime` is that of the tokens it gives from now on, in seconds."""
+    """Serves from a thread, in a `with`.
+
+    `lifetime` is that of the tokens it gives from now on, in seconds; `token_age` makes them older than they say.
+    """
 
     def __init__(self, *, publishable_key: str = "sb_publishable_of_the_tests", lifetime: int = 3600) -> None:
         self.publishable_key = publishable_key
         self.lifetime = lifetime
+        self.token_age = 0
         self.is_down = False  # as a gateway answers for it then
         self.requests: list[Request] = []
         self.users: dict[str, User] = {}
@@ -140,7 +144,11 @@ class SupabaseAuth:
         now = int(time.time())
         user = session.user
         access_token = self.tokens.sign(
-            sub=str(user.id), email=user.email, session_id=session.id, iat=now, exp=now + self.lifetime
+            sub=str(user.id),
+            email=user.email,
+            session_id=session.id,
+            iat=now - self.token_age,
+            exp=now + self.lifetime - self.token_age,
         )
         return {
             "access_token": access_token,
