@@ -3,7 +3,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 # Test processes: much of the suite waits for other processes.
-JOBS := 6
+JOBS := 4
+# Compiled once, not in every one of them, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run token migrate test test-clients test-stack check docs bench

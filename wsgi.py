@@ -1,5 +1,6 @@
 """The WSGI application: settings, pool, app. The pool opens when a worker first uses it."""
 
+import gc
 import sys
 
 from service import create_app
@@ -13,3 +14,5 @@ except SettingsError as error:
     sys.exit(str(error))
 configure_logs(settings)
 app = create_app(settings, Database.of_service(settings))
+# What is loaded now stays to the end: no collection of garbage need look through it, the one at the exit neither.
+gc.freeze()

@@ -1,5 +1,6 @@
 """A real Postgres built by the real migrations, an app on it, and tokens that its JWKS and secret verify."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -24,6 +25,7 @@ from tests.support.database import (
     add_agency,
     add_user,
     choose_postgres,
+    empty_tables,
     let_roles_log_in,
     login_url,
     make_conninfo_url,
@@ -42,6 +44,11 @@ if TYPE_CHECKING:
 
 def pytest_report_header() -> str:
     return f"postgres: {choose_postgres()}"
+
+
+def pytest_collection_finish() -> None:
+    """Have the collections of garbage pass over the modules and tests: hundreds of thousands of objects that stay."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -118,7 +125,7 @@ def own_server() -> Iterator["PostgresServer"]:
 def database_url(shared_database_url: str) -> str:
     """A migrated database whose tables are empty."""
     with psycopg.connect(shared_database_url, autocommit=True) as conn:
-        conn.execute("truncate public.agencies, public.users cascade")
+        empty_tables(conn)
     return shared_database_url
 
 

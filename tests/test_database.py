@@ -258,6 +258,7 @@ class TestPrivileges:
         )
         names = (
             "caller token_revocation create_job active_job latest_job find_job list_jobs cancel_job resume_job metrics"
+            " job_failures coverage source_metrics"
         )
         assert {row["proname"] for row in rows} == set(names.split())
 

@@ -8,7 +8,8 @@ from service.database import Conn
 
 def metrics(conn: Conn) -> list[DictRow]:
     """Return what the database knows for monitoring: rows of metric, label and value."""
-    return conn.execute("select * from historical_sync.metrics()").fetchall()
+    query = "select * from historical_sync.metrics() union all select * from historical_sync.source_metrics()"
+    return conn.execute(query).fetchall()
 
 
 def count_ultravox_requests(conn: Conn, counts: dict[int, int]) -> None:

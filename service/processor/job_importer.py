@@ -61,10 +61,12 @@ class JobImporter:
     def _plan(self) -> list[Window]:
         """Return the windows to import: of a job that is at its beginning, as many and as wide as its calls ask for."""
         windows = self._through_outages(lambda conn: leases.unfinished_windows(conn, self.claim))
-        if not self._is_at_its_beginning(windows) or not (histogram := self._histogram(PLAN_SECONDS)):
+        if not self._is_at_its_beginning(windows):
             return windows
-        if not histogram.total:
-            return windows  # one will do, and the first page says how many there are if these are not all
+        histogram = self._histogram(PLAN_SECONDS)
+        if histogram is None or not histogram.total:
+            # For no calls one window will do. Should there be some, its first page says how many.
+            return windows
         plan = plan_windows(
             histogram,
             self.claim.date_from,

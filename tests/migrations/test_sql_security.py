@@ -14,7 +14,7 @@ from psycopg.errors import Diagnostic
 from service.migrate import migrate
 from service.migrate.preflight import ROLES
 from tests.support.catalog import connect
-from tests.support.database import Sql, add_agency, add_user, login_url
+from tests.support.database import Sql, add_agency, add_user, empty_tables, login_url
 from tests.support.projects import AGENCY, AUTH, OLD_FUNCTION, ORIGINAL, SUPABASE
 
 PATH = "search_path=pg_catalog, pg_temp"
@@ -178,7 +178,7 @@ class Attacker:
 
 def arguments(sql: Sql, function: dict[str, Any]) -> list[str]:
     """Put rows for a call to work on, and return its arguments: by their names, else by their types."""
-    sql.execute("truncate public.agencies, public.users cascade")
+    empty_tables(sql)
     agency, other = add_agency(sql), add_agency(sql)
     user = add_user(sql, agency)
     [job] = sql.execute(

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +19,12 @@ from tests.support.database import Sql, add_agency, crash
 from tests.support.processing import (
     CREDENTIALS_KEY,
     KEY,
+    UNTIL,
     Processors,
     add_job,
     agency_with_key,
     assert_imported,
+    calls_of_one_day,
     count_calls,
     has_asked,
     job,
@@ -65,7 +68,31 @@ def wait_for_commit(sql: Sql, job_id: UUID) -> None:
     wait_until(lambda: committed(sql, job_id) != before or status(sql, job_id) == "completed")
 
 
+def rechecks(sql: Sql, job_id: UUID) -> bool:
+    found = sql.execute("select from historical_sync.windows where is_recheck and job_id = %s", [job_id])
+    return found.rowcount > 0 or status(sql, job_id) == "completed"
+
+
 class TestDeath:
+    def test_a_processor_killed_while_it_pages_short_days_once_more_is_replaced(
+        self, processors: Processors, sql: Sql
+    ) -> None:
+        calls = calls_of_one_day(40, UNTIL - timedelta(days=2)) + calls_of_one_day(60, UNTIL - timedelta(days=1))[40:]
+        unlisted = [calls[0]["callId"], calls[50]["callId"]]
+        job_id = add_job(sql, add_agency(sql))
+        environment = {"LEASE_SECONDS": "1", "PROCESSOR_WINDOWS": "1"}
+        faults = Faults(latency_seconds=0.2, max_page_size=10, unlisted=unlisted)
+        with StandinServer({KEY: calls}, faults=faults) as api:
+            process = processors.start(api, "--watch", **environment)
+            wait_until(lambda: rechecks(sql, job_id))
+            process.send(signal.SIGKILL)
+            process.wait()
+            processors.start(api, "--watch", **environment)
+            wait_until(lambda: reaches_the_end(sql))
+        row = job(sql, job_id)
+        assert (row["verification"], row["missing_calls"], row["total_calls"]) == ("gaps", 2, 60)
+        assert (row["processed_calls"], row["imported_calls"], count_calls(sql)) == (58, 58, 58)
+
     def test_a_processor_killed_after_each_commit_goes_on_from_there(self, processors: Processors, sql: Sql) -> None:
         calls = some_calls(60)
         job_id = add_job(sql, agency_with_key(sql, KEY))

@@ -254,7 +254,9 @@ class TestGaps:
 
 
 def missing(job: Import) -> int:
-    [row] = job.sql.execute("select value from historical_sync.metrics() where metric = 'missing_calls'").fetchall()
+    [row] = job.sql.execute(
+        "select value from historical_sync.source_metrics() where metric = 'missing_calls'"
+    ).fetchall()
     return int(row["value"])
 
 

@@ -24,7 +24,7 @@ from service.database import Conn, Database
 from service.errors import DatabaseError, LeaseLostError
 from service.jobs import leases
 from service.jobs.leases import Claim, Window
-from tests.support.database import Sql, add_agency
+from tests.support.database import Sql, add_agency, empty_tables
 from tests.support.processing import LEASE, UNTIL, add_job, calls_before, snapshot, store_calls
 
 MAX_FAILURES = 3
@@ -41,6 +41,7 @@ class Model:
     leased: bool = False
     waiting: bool = False  # for its next attempt
     paged: int = 0
+    begun: bool = False
     finished: bool = False
     failures: int = 0
     imported: int = 0
@@ -76,7 +77,7 @@ class Lives(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.sql.execute("truncate public.agencies, public.users cascade")
+        empty_tables(self.sql)
         self.agencies = [add_agency(self.sql) for _ in range(2)]
         self.jobs: dict[UUID, Model] = {}
         self.calls: dict[UUID, int] = dict.fromkeys(self.agencies, 0)
@@ -144,7 +145,10 @@ class Lives(RuleBasedStateMachine):
             model.imported += self.calls[model.agency_id] - known
             model.skipped += fresh - (self.calls[model.agency_id] - known)
             model.failed += damaged
-            model.finished, model.failures = last, 0
+            # A first page without news can be the same one again, after a forgotten cursor: no progress.
+            if fresh or damaged or last or model.begun:
+                model.failures = 0
+            model.finished, model.begun = last, True
 
     @rule(held=held)
     def beat(self, held: Held) -> None:
@@ -205,6 +209,8 @@ class Lives(RuleBasedStateMachine):
             assert self.steer("resume_job", model, job_id)["changed"] == resumes
             if resumes:
                 model.status, model.failures = "pending", 0
+                if model.failed:  # its window begins again
+                    model.begun = model.finished = False
 
     @invariant()
     def the_database_agrees_with_the_model(self) -> None:

@@ -291,7 +291,7 @@ class TestCancelAndResume:
     @pytest.mark.parametrize("route", STEERS)
     @pytest.mark.parametrize(("body", "field"), [*BAD_BODIES, *UNKNOWN])
     def test_a_bad_field_is_refused_by_name_before_the_user(self, us: Us, route: str, body: str, field: str) -> None:
-        us.sql.execute("truncate public.users")
+        us.sql.execute("delete from public.users")
         assert_error(us.client.post(route, headers=us.bearer, data=body), 400, "invalid_fields", fields=[field])
 
     @pytest.mark.parametrize("route", STEERS)

@@ -30,18 +30,6 @@ as $$
             ('calls', 'failed', total.failed::double precision)
     ) as sums
     union all
-    select source.*
-    from (
-        select
-            coalesce(sum(missing_calls), 0)::double precision as missing_calls,
-            count(*) filter (where source_calls is null)::double precision as unverified_days
-        from historical_sync.source_days
-        where source_calls is null or missing_calls > 0
-    ) as days
-    cross join lateral (
-        values ('missing_calls', '', days.missing_calls), ('unverified_days', '', days.unverified_days)
-    ) as source
-    union all
     select 'ultravox_requests', status::text, requests::double precision
     from historical_sync.ultravox_requests
 $$;

@@ -19,7 +19,7 @@ begin
         end loop;
         if v_name in (
             'caller', 'token_revocation', 'create_job', 'active_job', 'latest_job', 'find_job', 'list_jobs',
-            'cancel_job', 'resume_job', 'job_failures', 'coverage', 'metrics'
+            'cancel_job', 'resume_job', 'job_failures', 'coverage', 'metrics', 'source_metrics'
         ) then
             execute 'grant execute on function ' || v_function || ' to historical_sync_service';
         elsif v_name in (

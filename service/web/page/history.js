@@ -34,11 +34,11 @@ function Row({ job, user, isOpen, toggle }) {
   return html`<tr role="row" class=${isOpen ? 'open' : ''} data-job=${job.id}>
     <td role="cell" class="range"><button type="button" class="link" aria-expanded=${isOpen} onClick=${toggle}>${rangeOf(job)}</button></td>
     <td role="cell"><span class=${`badge ${job.status}`}><span aria-hidden="true">${MARKS[job.status]}</span> ${STATES[job.status]}</span></td>
-    <td role="cell" data-head="Calls" title=${results(job)}>${countsOf(job)}</td>
-    <td role="cell" data-head="Verification">${verified ? html`<span class=${`verification ${job.verification}`}>${verified}</span>` : html`<span class="fine">–</span>`}</td>
-    <td role="cell" data-head="When">${when(job.created_at)}</td>
-    <td role="cell" data-head="Took">${took(job)}</td>
-    <td role="cell" data-head="Who">${who(job, user)}</td>
+    <td role="cell" class="whole" data-after=" calls" title=${results(job)}>${countsOf(job)}</td>
+    <td role="cell" class=${verified ? 'whole' : 'none'}>${verified ? html`<span class=${`verification ${job.verification}`}>${verified}</span>` : '–'}</td>
+    <td role="cell" class="whole">${when(job.created_at)}</td>
+    <td role="cell" class=${job.started_at ? 'whole' : 'none'} data-before=${isActive(job) ? null : 'took '}>${took(job)}</td>
+    <td role="cell" data-before="by ">${who(job, user)}</td>
   </tr>`;
 }
 
@@ -62,7 +62,7 @@ function Details({ job, found, user }) {
   const shown = found?.job ?? job;
   const entries = [
     ['State', isActive(job) ? ACTIVITIES[activity(job)] : STATES[job.status]],
-    ['Calls', results(job) || 'none yet'],
+    ['Calls', `${results(job) || 'none yet'}${job.processed_calls && !job.failed_calls ? '; every one could be stored' : ''}`],
     ['Exactly', `${job.date_from ? `from ${when(job.date_from)}` : 'from the first call'} until before ${when(job.date_to)} UTC`],
     ['Asked for', `${time(job.created_at, { seconds: true })}, by ${job.requested_by ? `${job.requested_by === user?.id ? 'you' : 'a colleague'} (${job.requested_by})` : 'an operator, on the command line'}`],
     ['Started', job.started_at ? time(job.started_at, { seconds: true }) : 'not yet'],
@@ -72,11 +72,10 @@ function Details({ job, found, user }) {
     ['Job', html`<code>${job.id}</code>`],
     ['Request id', found ? html`<code>${found.requestId}</code>` : '…'],
   ].filter(Boolean);
-  return html`<tr role="row" class="details"><td role="cell" colspan="7">
+  return html`<tr role="row" class="details"><td role="cell" colspan="7"><div class="well">
     <dl>${entries.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
     ${shown.failures?.length > 0 && html`<${Failures} failures=${shown.failures} count=${job.failed_calls} />`}
-    ${found && shown.failures?.length === 0 && html`<p class="fine">Every call that arrived could be stored.</p>`}
-  </td></tr>`;
+  </div></td></tr>`;
 }
 
 function Failures({ failures, count }) {

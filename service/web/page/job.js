@@ -81,7 +81,7 @@ function Ended({ sync, state, heading }) {
   const title = job.status === 'completed' ? TITLES.completed[job.verification] ?? 'Completed' : TITLES[job.status];
   return html`
     <h2 tabindex="-1" ref=${heading}><span class="mark" aria-hidden="true">${MARKS[job.verification] ?? MARKS[job.status]}</span> ${title}</h2>
-    <p class="sub">${rangeOf(job)} · ended ${ago(job.completed_at)}${job.started_at ? `, after ${duration(Date.parse(job.completed_at) - Date.parse(job.started_at))}` : ''}</p>
+    <p class="sub">${rangeOf(job)} · ended ${job.completed_at ? ago(job.completed_at) : ''}${job.started_at && job.completed_at ? `, took ${duration(Date.parse(job.completed_at) - Date.parse(job.started_at))}` : ''}</p>
     ${job.status === 'completed' ? html`<${Completed} job=${job} sync=${sync} state=${state} />` : html`<${Stopped} job=${job} sync=${sync} state=${state} />`}`;
 }
 
@@ -93,10 +93,19 @@ export function results(job) {
   return said.join(', ');
 }
 
+function allOf(job) {
+  const { processed_calls: all, imported_calls: imported, skipped_calls: skipped } = job;
+  if (!all) return 'There were no calls in these days.';
+  const verb = all === 1 ? 'was' : 'were';
+  if (all === imported) return `${all === 1 ? 'One call' : `All ${calls(all)}`} ${verb} new or changed.`;
+  if (all === skipped) return `${all === 1 ? 'One call' : `All ${calls(all)}`} ${verb} here already.`;
+  return `${calls(all)}: ${results(job)}.`;
+}
+
 function Completed({ job, sync, state }) {
   const missing = state.coverage?.days.filter((day) => day.state === 'missing') ?? [];
   return html`
-    <p>${job.processed_calls ? html`${calls(job.processed_calls)}: ${results(job)}.` : 'There were no calls in these days.'}
+    <p>${allOf(job)}
       ${job.verification === 'verified' ? ' On each day as many are here as Ultravox counts.' : ''}
       ${job.verification === 'unverified' ? ' Ultravox gave no count to compare with, so nobody can say whether all are here.' : ''}</p>
     ${job.verification === 'gaps' && html`<p>Ultravox counts <strong>${plural(job.missing_calls, 'call')} more</strong> than it gave or than could be stored. A new sync of the days concerned tries again; calls that were deleted there can be counted still.</p>`}

@@ -32,25 +32,21 @@ function Page() {
 
 function Installation({ config }) {
   const [, redraw] = useState(0);
-  const [reason, setReason] = useState(null);
   const [session, setSession] = useState(undefined);
   useEffect(() => {
-    setSession(openSession(config, (why) => {
-      setReason(why ?? null);
-      redraw((count) => count + 1);
-    }));
+    setSession(openSession(config, () => redraw((count) => count + 1)));
   }, [config]);
-  if (session === undefined) return null;
+  if (session === undefined || session?.isReady === false) return html`<${Frame} status="Loading…" />`;
   if (session === null) {
     return html`<${Frame} status="Nobody can sign in yet.">
       <${Alert} text="The sign-in is not set up: SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY have to be set where the service runs." />
     <//>`;
   }
-  if (!session.isDemo && !session.user) return html`<${Frame} status="Sign in to see your syncs."><${SignIn} session=${session} reason=${reason} /><//>`;
-  return html`<${Agency} key=${session.user?.id ?? 'demo'} session=${session} config=${config} onEnd=${setReason} />`;
+  if (!session.isDemo && !session.user) return html`<${Frame} status="Sign in to see your syncs."><${SignIn} session=${session} /><//>`;
+  return html`<${Agency} key=${session.isDemo ? 'demo' : session.user.id} session=${session} config=${config} />`;
 }
 
-function Agency({ session, config, onEnd }) {
+function Agency({ session, config }) {
   const [sync, setSync] = useState(null);
   const [state, setState] = useState(null);
   useEffect(() => {
@@ -61,18 +57,16 @@ function Agency({ session, config, onEnd }) {
     return () => opened.stop();
   }, []);
   useEffect(() => {
-    if (!state?.signedOut || session.isDemo) return;
-    onEnd(state.signedOut);
-    session.signOut();
+    if (state?.signedOut && !session.isDemo) session.signOut(state.signedOut);
   }, [state?.signedOut]);
   if (!sync) return null;
-  const status = state.signedOut ?? state.refused?.text ?? (state.away
+  const status = state.signedOut ?? (state.refused && refusal(state.refused)) ?? (state.away
     ? 'The service does not answer.'
     : statusOf({ job: state.job, loaded: state.loaded, cancelling: state.busy === 'cancelling' }));
   return html`
     <${Frame} status=${status} user=${session.user} session=${session} updatedAt=${state.updatedAt} isAway=${state.away}>
       ${state.signedOut && html`<${Alert} text=${state.signedOut} />`}
-      ${state.away && html`<${Alert} text=${`${state.away.text} ${state.loaded ? 'What you see is what it said last. ' : ''}This page tries again by itself.`} requestId=${state.away.requestId} />`}
+      ${state.away && html`<${Alert} text=${`${state.away.text} ${state.loaded ? 'What you see is from before. ' : ''}This page tries again by itself.`} requestId=${state.away.requestId} />`}
       ${state.alert && html`<${Alert} text=${state.alert.text} requestId=${state.alert.requestId} onDismiss=${() => sync.dismiss()} />`}
       ${state.refused ? html`<${Refused} refused=${state.refused} session=${session} />` : html`
         <${StartCard} sync=${sync} state=${state} />
@@ -82,9 +76,13 @@ function Agency({ session, config, onEnd }) {
     <//>`;
 }
 
+function refusal({ code, text }) {
+  return code === 'no_agency' ? 'Your account does not belong to an agency yet.' : text;
+}
+
 function Refused({ refused, session }) {
   return html`<section class="card">
-    <div role="alert"><h2>${refused.text}</h2></div>
+    <div role="alert"><h2>${refusal(refused)}</h2></div>
     <p>${refused.code === 'no_agency'
       ? 'Ask whoever manages your agency to add you. This page looks again by itself.'
       : 'This page tries again by itself.'}</p>

@@ -6,6 +6,7 @@ export class SignedOut extends Error {}
 export class SignInAway extends Error {}
 
 const RENEW_BEFORE_MS = 30_000;
+const ENDED = 'Your session has ended. Sign in again.';
 
 export async function loadConfig() {
   const answer = await fetch('/sync-page/config.json');
@@ -21,6 +22,7 @@ export function openSession(config, onChange) {
 // A local stack signs everybody in who asks.
 class DemoSession {
   isDemo = true;
+  isReady = true;
   user = null;
 
   constructor(onChange) {
@@ -56,16 +58,21 @@ class DemoSession {
 // Supabase Auth; supabase-js keeps the session in the browser and renews it in time.
 class SupabaseSession {
   isDemo = false;
+  isReady = false; // whether it is known if somebody is signed in
   user = null;
+  reason = null; // why nobody is any more
 
   constructor(config, onChange) {
     this.client = globalThis.supabase.createClient(config.supabase_url, config.publishable_key, {
       auth: { detectSessionInUrl: false },
     });
     this.client.auth.onAuthStateChange((event, session) => {
-      const before = this.user;
+      if (session) this.reason = null;
+      else if (this.user && !this.isLeaving) this.reason ??= ENDED;
+      this.isReady = true;
+      this.isLeaving = false;
       this.user = session ? { id: session.user.id, email: session.user.email } : null;
-      if (before?.id !== this.user?.id) onChange(before && !this.leaving ? 'Your session has ended. Sign in again.' : null);
+      onChange();
     });
   }
 
@@ -80,11 +87,10 @@ class SupabaseSession {
   #tokenOf({ data, error }) {
     if (data.session) return data.session.access_token;
     if (isPassing(error)) throw new SignInAway('Your session could not be renewed: the sign-in does not answer.');
-    throw new SignedOut('Your session has ended. Sign in again.');
+    throw new SignedOut(ENDED);
   }
 
   async signIn(email, password) {
-    this.leaving = false;
     const { error } = await this.client.auth.signInWithPassword({ email, password });
     if (!error) return;
     if (isPassing(error)) throw new SignInAway('The sign-in does not answer. Try again in a moment.');
@@ -94,8 +100,10 @@ class SupabaseSession {
     throw new SignedOut(`The sign-in was refused: ${error.message}`);
   }
 
-  async signOut() {
-    this.leaving = true;
+  // Because the user wants to leave, or for a reason to tell.
+  async signOut(reason = null) {
+    this.isLeaving = true;
+    this.reason = reason;
     await this.client.auth.signOut({ scope: 'local' });
   }
 }

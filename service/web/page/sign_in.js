@@ -1,7 +1,7 @@
 // The form that signs in with email and password.
 import { html, useState } from './ui.js';
 
-export function SignIn({ session, reason }) {
+export function SignIn({ session }) {
   const [fault, setFault] = useState(null);
   const [isBusy, setBusy] = useState(false);
 
@@ -19,7 +19,7 @@ export function SignIn({ session, reason }) {
     }
   }
 
-  const said = fault ?? reason;
+  const said = fault ?? session.reason;
   return html`<section class="card narrow" aria-labelledby="sign-in">
     <h2 id="sign-in">Sign in</h2>
     <p class="lead">With the account that you have for your agency’s dashboard.</p>

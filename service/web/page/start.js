@@ -3,6 +3,8 @@ import { summarise } from './sync.js';
 import { html, useState, useTick } from './ui.js';
 import { addDays, ago, calls, day, days, isActive, number, plural, today } from './words.js';
 
+const PRESETS = [['Last 7 days', 7], ['Last 30 days', 30], ['Everything', null]];
+
 export function StartCard({ sync, state }) {
   const [from, setFrom] = useState('');
   const [to, setTo] = useState(today());
@@ -10,7 +12,7 @@ export function StartCard({ sync, state }) {
   const isFirst = state.loaded && !state.job && state.coverage && summarise(state.coverage).isEmpty;
 
   function preset(count) {
-    setFrom(count ? addDays(today(), 1 - count) : '');
+    setFrom(firstOf(count));
     setTo(today());
   }
 
@@ -24,12 +26,10 @@ export function StartCard({ sync, state }) {
   }
 
   return html`<section class="card" aria-label="Start">
-    <${Summary} state=${state} isFirst=${isFirst} />
+    <${Summary} state=${state} isFirst=${isFirst} isRunning=${isRunning} />
     <form class="start" onSubmit=${submit} noValidate>
       <div class="presets" role="group" aria-label="Presets">
-        <button type="button" class="plain" onClick=${() => preset(7)}>Last 7 days</button>
-        <button type="button" class="plain" onClick=${() => preset(30)}>Last 30 days</button>
-        <button type="button" class="plain" onClick=${() => preset(null)}>Everything</button>
+        ${PRESETS.map(([name, count]) => html`<button type="button" class="plain" aria-pressed=${to === today() && from === firstOf(count)} onClick=${() => preset(count)}>${name}</button>`)}
       </div>
       <label>From <input type="date" max=${today()} value=${from} onInput=${(event) => setFrom(event.target.value)} aria-describedby="range-hint" /></label>
       <label>To <input type="date" max=${today()} value=${to} onInput=${(event) => setTo(event.target.value)} aria-describedby="range-hint" /></label>
@@ -39,12 +39,14 @@ export function StartCard({ sync, state }) {
   </section>`;
 }
 
+const firstOf = (count) => (count ? addDays(today(), 1 - count) : '');
+
 function hint(from, to) {
   const last = !to || to >= today() ? 'now' : `the end of ${day(to)}`;
   return from ? `From the start of ${day(from)} to ${last}.` : `Everything from the very first call to ${last}.`;
 }
 
-function Summary({ state, isFirst }) {
+function Summary({ state, isFirst, isRunning }) {
   useTick(15_000);
   if (!state.coverage) return html`<p class="lead">${state.away ? 'What is here already cannot be told at the moment.' : 'Looking up what is here…'}</p>`;
   if (isFirst) {
@@ -53,8 +55,13 @@ function Summary({ state, isFirst }) {
   }
   const summary = summarise(state.coverage);
   if (summary.isEmpty) return html`<p class="lead">No calls are here${state.coverage.checked_at ? ', and Ultravox counts none' : ''}.</p>`;
-  return html`<p class="lead">${sentence(summary)}</p>
+  return html`<p class="lead">${isRunning ? soFar(summary) : sentence(summary)}</p>
     ${state.coverage.checked_at && html`<p class="fine">Compared with Ultravox’ own count ${ago(state.coverage.checked_at)}.</p>`}`;
+}
+
+function soFar({ first, last, stored, lacking }) {
+  const all = lacking ? html` of <strong>${number(stored + lacking)}</strong>` : '';
+  return html`<strong>${number(stored)}</strong>${all} calls ${first === last ? `of ${day(first)}` : `from ${days(first, last)}`} are here so far.`;
 }
 
 function sentence({ first, last, stored, lacking, missing, unverified }) {

@@ -9,8 +9,8 @@ const formats = {
   shortDay: format({ day: 'numeric', month: 'short' }),
   shortDayOfYear: format({ day: 'numeric', month: 'short', year: 'numeric' }),
   weekday: format({ weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' }),
-  month: format({ month: 'short' }),
-  monthOfYear: format({ month: 'short', year: 'numeric' }),
+  month: new Intl.DateTimeFormat('en-US', { ...UTC, month: 'short' }),
+  monthOfYear: new Intl.DateTimeFormat('en-US', { ...UTC, month: 'short', year: 'numeric' }),
   time: format({ hour: '2-digit', minute: '2-digit' }),
   second: format({ hour: '2-digit', minute: '2-digit', second: '2-digit' }),
 };
@@ -41,7 +41,9 @@ export const month = (date) => (date.slice(5, 7) === '01' ? formats.monthOfYear 
 
 export function days(first, last) {
   if (first === last) return day(first);
-  const from = first.slice(0, 4) === last.slice(0, 4) ? formats.day.format(new Date(first)) : day(first);
+  const isOfOneYear = first.slice(0, 4) === last.slice(0, 4);
+  const isOfOneMonth = first.slice(0, 7) === last.slice(0, 7);
+  const from = isOfOneMonth ? String(new Date(first).getUTCDate()) : isOfOneYear ? formats.day.format(new Date(first)) : day(first);
   return `${from} to ${day(last)}`;
 }
 
