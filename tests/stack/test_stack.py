@@ -284,7 +284,16 @@ def test_nginx_answers_a_large_body_in_json(stack: Stack) -> None:
     assert_nginx_error(stack.request("POST", START, body=b"x" * 16385), 413, "body_too_large")
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/readyz", "/functions", "/healthz/../metrics"])
+def test_the_page_of_the_demo_is_served_and_signs_in(stack: Stack) -> None:
+    eventually(lambda: stack.get("/sync-page/config.json").status == 200, "nginx finds the demo's page", seconds=30)
+    assert stack.get("/sync-page/config.json").body["demo"] is True
+    from_the_page = {"Sec-Fetch-Site": "same-origin"}
+    session = stack.request("POST", "/sync-page/demo-session", headers=from_the_page)
+    bearer = {"Authorization": f"Bearer {session.body['access_token']}"}
+    assert stack.request("GET", STATUS, headers=bearer).status == 200
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/metrics", "/readyz", "/functions", "/healthz/../metrics"])
 def test_nothing_but_the_functions_is_open_to_the_outside(stack: Stack, path: str) -> None:
     assert_nginx_error(stack.request("GET", path), 404, "not_found")
 
