@@ -63,6 +63,7 @@ class SupabaseSession {
   reason = null; // why nobody is any more
 
   constructor(config, onChange) {
+    this.onChange = onChange;
     this.client = globalThis.supabase.createClient(config.supabase_url, config.publishable_key, {
       auth: { detectSessionInUrl: false },
     });
@@ -104,7 +105,12 @@ class SupabaseSession {
   async signOut(reason = null) {
     this.isLeaving = true;
     this.reason = reason;
-    await this.client.auth.signOut({ scope: 'local' });
+    const { error } = await this.client.auth.signOut({ scope: 'local' });
+    // supabase-js keeps a session whose renewal was refused a short while ago, and says so here.
+    if (!error || !this.user) return;
+    this.isLeaving = false;
+    this.user = null;
+    this.onChange();
   }
 }
 
