@@ -382,7 +382,7 @@ class TestSignIn:
     def test_a_user_without_an_agency_is_told_whom_to_ask(self, page: Page, auth: SupabaseAuth, sql: Sql) -> None:
         auth.add_user(add_user(sql, None), EMAIL, PASSWORD)
         self.sign_in(page)
-        page.alerts("The user does not belong to an agency.")
+        page.alerts("Your account does not belong to an agency yet.")
 
     def test_where_it_is_not_set_up_it_says_what_is_missing(
         self, serve: Serve, open_page: OpenPage, tokens: Tokens
