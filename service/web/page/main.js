@@ -11,6 +11,7 @@ import { html, render, useEffect, useState, useTick } from './ui.js';
 import { ago, statusOf } from './words.js';
 
 const CONFIG_RETRY_MS = 3_000;
+const OLD_MS = 40_000; // idle, the page asks every 15 s
 
 function Page() {
   const [config, setConfig] = useState(null);
@@ -109,7 +110,8 @@ function Frame({ status, user, session, updatedAt, isAway, children }) {
 
 function Updated({ at, isAway }) {
   useTick(1_000);
-  return html`<span class=${isAway ? 'updated away' : 'updated'}>Updated ${ago(at, Date.now())}</span>`;
+  const isOld = isAway || Date.now() - at > OLD_MS;
+  return html`<span class=${isOld ? 'updated away' : 'updated'}>Updated ${ago(at, Date.now())}</span>`;
 }
 
 function Alert({ text, requestId, onDismiss }) {
