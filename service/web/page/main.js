@@ -58,7 +58,8 @@ function Agency({ session, config }) {
     return () => opened.stop();
   }, []);
   useEffect(() => {
-    if (state?.signedOut && !session.isDemo) session.signOut(state.signedOut);
+    // Where supabase-js has ended the session itself, whoever signs in meanwhile must not be signed out.
+    if (state?.signedOut && !session.isDemo && session.user) session.signOut(state.signedOut);
   }, [state?.signedOut]);
   if (!sync) return null;
   const status = state.signedOut ?? (state.refused && refusal(state.refused)) ?? (state.away
