@@ -112,7 +112,7 @@ function Bar({ day, x, step, top, isSelected, isCurrent, onClick, onFocus }) {
   const tall = (count) => (count ? Math.max(2, (count / top) * HEIGHT) : 0);
   const [stored, source] = [tall(day.stored), tall(Math.max(day.source ?? 0, day.stored))];
   const floor = TOP + HEIGHT;
-  return html`<g class=${`day ${day.look}`} role="option" aria-selected=${isSelected} aria-label=${dayLabel(day)} tabindex=${isCurrent ? 0 : -1}
+  return html`<g class=${`day ${day.look}`} role="option" aria-selected=${isSelected} tabindex=${isCurrent ? 0 : -1}
     data-date=${day.date} data-stored=${day.stored} data-source=${day.source ?? ''} data-state=${day.state} onClick=${onClick} onFocus=${onFocus}>
     <title>${dayLabel(day)}</title>
     <rect class="hit" x=${x} y="0" width=${step} height=${floor + AXIS} />
@@ -177,7 +177,7 @@ function Day({ day, sync, state, close }) {
   return html`<div class="chosen" role="group" aria-label="Chosen day">
     <div><h3>${weekday(day.date)}</h3><p>${said}</p></div>
     <div class="actions">
-      <button class="plain" onClick=${() => (isRunning ? sync.say('A sync is running already, and only one can at a time. Wait for it or cancel it.') : sync.startSync(day.date, day.date))}
+      <button class="plain" onClick=${() => (isRunning ? sync.say('A sync is running already, and only one can at a time. Wait for it or cancel it.', true) : sync.startSync(day.date, day.date))}
         aria-disabled=${Boolean(isRunning || state.busy)}>Sync just this day</button>
       <button class="plain" onClick=${close}>Close</button>
     </div>

@@ -16,10 +16,11 @@ export function History({ sync, state, user }) {
     if (open !== job.id) sync.loadDetails(job);
   }
 
-  return html`<section class="card" aria-labelledby="history">
-    <h2 id="history">History</h2>
+  return html`<section class="card">
+    <h2>History</h2>
     ${jobs.length === 0 ? html`<p class="fine">No sync has been started yet.</p>` : html`
-      <table class="history" aria-labelledby="history" role="table">
+      <table class="history" role="table">
+        <caption class="unseen">History</caption>
         <thead role="rowgroup"><tr role="row">${['Range', 'State', 'Calls', 'Verification', 'When', 'Took', 'Who'].map((name) => html`<th scope="col" role="columnheader">${name}</th>`)}</tr></thead>
         <tbody role="rowgroup">${jobs.map((job) => html`
           <${Row} key=${job.id} job=${job} user=${user} isOpen=${open === job.id} toggle=${() => toggle(job)} />

@@ -11,6 +11,7 @@ import { html, render, useEffect, useState, useTick } from './ui.js';
 import { ago, statusOf } from './words.js';
 
 const CONFIG_RETRY_MS = 3_000;
+const OLD_MS = 40_000; // idle, the page asks every 15 s
 
 function Page() {
   const [config, setConfig] = useState(null);
@@ -57,7 +58,8 @@ function Agency({ session, config }) {
     return () => opened.stop();
   }, []);
   useEffect(() => {
-    if (state?.signedOut && !session.isDemo) session.signOut(state.signedOut);
+    // Where supabase-js has ended the session itself, whoever signs in meanwhile must not be signed out.
+    if (state?.signedOut && !session.isDemo && session.user) session.signOut(state.signedOut);
   }, [state?.signedOut]);
   if (!sync) return null;
   const status = state.signedOut ?? (state.refused && refusal(state.refused)) ?? (state.away
@@ -109,7 +111,8 @@ function Frame({ status, user, session, updatedAt, isAway, children }) {
 
 function Updated({ at, isAway }) {
   useTick(1_000);
-  return html`<span class=${isAway ? 'updated away' : 'updated'}>Updated ${ago(at, Date.now())}</span>`;
+  const isOld = isAway || Date.now() - at > OLD_MS;
+  return html`<span class=${isOld ? 'updated away' : 'updated'}>Updated ${ago(at, Date.now())}</span>`;
 }
 
 function Alert({ text, requestId, onDismiss }) {

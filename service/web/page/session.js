@@ -48,7 +48,7 @@ class DemoSession {
       throw new SignInAway('The demo’s sign-in does not answer.');
     }
     if (answer.status >= 500) throw new SignInAway('The demo’s sign-in does not work at the moment.');
-    if (!answer.ok) throw new SignedOut('The demo does not sign anybody in.');
+    if (!answer.ok) throw new SignedOut('The demo signs nobody in here. Open it at localhost, on the machine that it runs on.');
     this.answer = await answer.json();
     this.user = { id: subjectOf(this.answer.access_token), email: this.answer.email };
     this.onChange();

@@ -19,7 +19,7 @@ export function StartCard({ sync, state }) {
   function submit(event) {
     event.preventDefault();
     if (state.busy) return;
-    if (isRunning) sync.say('A sync is running already, and only one can at a time. Wait for it or cancel it.');
+    if (isRunning) sync.say('A sync is running already, and only one can at a time. Wait for it or cancel it.', true);
     else if (from && to && from > to) sync.say(`The days are the wrong way round: From (${day(from)}) is after To (${day(to)}).`);
     else if (from > today()) sync.say('From lies in the future: there are no past calls yet.');
     else sync.startSync(from, to);

@@ -117,7 +117,7 @@ export class Sync {
       updatedAt: Date.now(),
       away: null,
       refused: null,
-      alert: before.alert?.isPassing ? null : before.alert,
+      alert: before.alert?.isPassing || (before.alert?.isOfRun && hasEnded) ? null : before.alert,
     });
     if (isNews) await this.#loadJobs();
     const interval = isActive(job) ? Math.max(COVERAGE_ACTIVE_MS, COVERAGE_SHARE * this.#coverageTook) : COVERAGE_IDLE_MS;
@@ -191,7 +191,7 @@ export class Sync {
       this.#set({ signedOut: error.message });
     } else if (error.code === 'sync_already_active') {
       const text = `A sync is running already, and only one can at a time: here it is. Yours was not ${busy === 'resuming' ? 'resumed' : 'started'}.`;
-      this.#set({ job: error.job ?? this.state.job, loaded: true, alert: { text } });
+      this.#set({ job: error.job ?? this.state.job, loaded: true, alert: { text, isOfRun: true } });
     } else if (error.code === 'job_not_cancellable') {
       this.#set({ alert: { text: 'There was nothing left to cancel: the sync had ended already.' } });
     } else if (error.code === 'job_not_resumable') {
@@ -203,8 +203,8 @@ export class Sync {
     }
   }
 
-  say(text) {
-    this.#set({ alert: { text } });
+  say(text, isOfRun = false) {
+    this.#set({ alert: { text, isOfRun } });
   }
 
   dismiss() {

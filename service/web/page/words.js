@@ -102,7 +102,7 @@ export function lastDayOf(job) {
 
 export function rangeOf(job) {
   const last = lastDayOf(job);
-  return job.date_from ? days(isoDay(job.date_from), last) : `Everything up to ${day(last)}`;
+  return job.date_from ? days(isoDay(job.date_from), last) : `All calls up to ${day(last)}`;
 }
 
 export const isActive = (job) => job?.status === 'pending' || job?.status === 'in_progress';
