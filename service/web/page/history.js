@@ -63,7 +63,7 @@ function Details({ job, found, user }) {
   const shown = found?.job ?? job;
   const entries = [
     ['State', isActive(job) ? ACTIVITIES[activity(job)] : STATES[job.status]],
-    ['Calls', `${results(job) || 'none yet'}${job.processed_calls && !job.failed_calls ? '; every one could be stored' : ''}`],
+    ['Calls', `${results(job) || (isActive(job) ? 'none yet' : 'none')}${job.processed_calls && !job.failed_calls ? '; every one could be stored' : ''}`],
     ['Exactly', `${job.date_from ? `from ${when(job.date_from)}` : 'from the first call'} until before ${when(job.date_to)} UTC`],
     ['Asked for', `${time(job.created_at, { seconds: true })}, by ${job.requested_by ? `${job.requested_by === user?.id ? 'you' : 'a colleague'} (${job.requested_by})` : 'an operator, on the command line'}`],
     ['Started', job.started_at ? time(job.started_at, { seconds: true }) : 'not yet'],

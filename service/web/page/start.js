@@ -7,19 +7,22 @@ const PRESETS = [['Last 7 days', 7], ['Last 30 days', 30], ['Everything', null]]
 
 export function StartCard({ sync, state }) {
   const [from, setFrom] = useState('');
-  const [to, setTo] = useState(today());
+  const [chosenTo, setTo] = useState(null); // null: today, whichever day that is by then
+  const to = chosenTo ?? today();
   const isRunning = isActive(state.job);
   const isFirst = state.loaded && !state.job && state.coverage && summarise(state.coverage).isEmpty;
 
   function preset(count) {
     setFrom(firstOf(count));
-    setTo(today());
+    setTo(null);
   }
 
   function submit(event) {
     event.preventDefault();
     if (state.busy) return;
     if (isRunning) sync.say('A sync is running already, and only one can at a time. Wait for it or cancel it.', true);
+    // What is no day has no value, which would mean everything.
+    else if ([...event.target.elements].some((field) => field.validity.badInput)) sync.say('One of the days is incomplete, or there is no such day.');
     else if (from && to && from > to) sync.say(`The days are the wrong way round: From (${day(from)}) is after To (${day(to)}).`);
     else if (from > today()) sync.say('From lies in the future: there are no past calls yet.');
     else sync.startSync(from, to);
@@ -32,7 +35,7 @@ export function StartCard({ sync, state }) {
         ${PRESETS.map(([name, count]) => html`<button type="button" class="plain" aria-pressed=${to === today() && from === firstOf(count)} onClick=${() => preset(count)}>${name}</button>`)}
       </div>
       <label>From <input type="date" max=${today()} value=${from} onInput=${(event) => setFrom(event.target.value)} aria-describedby="range-hint" /></label>
-      <label>To <input type="date" max=${today()} value=${to} onInput=${(event) => setTo(event.target.value)} aria-describedby="range-hint" /></label>
+      <label>To <input type="date" max=${today()} value=${to} onInput=${(event) => setTo(event.target.value === today() ? null : event.target.value)} aria-describedby="range-hint" /></label>
       <button type="submit" class="primary" aria-disabled=${Boolean(isRunning || state.busy)}>${state.busy === 'starting' ? 'Starting…' : 'Start sync'}</button>
       <p class="fine" id="range-hint">${hint(from, to)}</p>
     </form>

@@ -120,6 +120,7 @@ export class Sync {
       alert: before.alert?.isPassing || (before.alert?.isOfRun && hasEnded) ? null : before.alert,
     });
     if (isNews) await this.#loadJobs();
+    if (isNews && this.state.details[job?.id]) await this.loadDetails(job);
     const interval = isActive(job) ? Math.max(COVERAGE_ACTIVE_MS, COVERAGE_SHARE * this.#coverageTook) : COVERAGE_IDLE_MS;
     if (isNews || hasEnded || performance.now() - this.#coverageAt >= interval) await this.#loadCoverage();
   }
