@@ -20,6 +20,6 @@ await page.waitForFunction(() => {
 for (const colorScheme of ['light', 'dark']) {
   await page.emulateMedia({ colorScheme });
   const { y, height } = await chart.boundingBox();
-  await page.screenshot({ path: `${folder}/page-${colorScheme}.png`, clip: { x: 0, y: 0, width: 1040, height: y + height + 24 } });
+  await page.screenshot({ path: `${folder}/page-${colorScheme}.png`, clip: { x: 0, y: 0, width: 1040, height: y + height + 12 } });
 }
 await browser.close();

@@ -179,7 +179,7 @@ def stack() -> Iterator[Stack]:
     """The stack with the demo's calls, slow enough that an import can be met under way."""
     if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True).returncode:
         pytest.fail("no Docker daemon answers: `docker info` says why", pytrace=False)
-    slow = {"LEASE_SECONDS": "5", "ULTRAVOX_REQUESTS_PER_SECOND": "4"}
+    slow = {"LEASE_SECONDS": "5", "ULTRAVOX_REQUESTS_PER_SECOND": "12"}
     stack = Stack(free_port(), environment=slow)
     try:
         stack.up()
@@ -420,7 +420,7 @@ def test_data_and_secrets_survive_down_and_up(stack: Stack) -> None:
 
 
 def test_no_process_that_serves_has_root_or_a_capability(stack: Stack) -> None:
-    for service in ("service", "processor", "nginx"):
+    for service in ("service", "demo-page", "processor", "nginx"):
         status = stack.compose("exec", "-T", service, "cat", "/proc/1/status").stdout
         fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         assert fields["Uid"].split()[1] != "0"
