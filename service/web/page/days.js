@@ -64,7 +64,7 @@ function Bars({ days, selected, select }) {
   const total = Math.max(step * days.length, width, 1);
   useLayoutEffect(() => {
     if (width) scroller.current.scrollLeft = total; // the latest days first
-  }, [width > 0, days.length]);
+  }, [width, days.length]);
 
   const most = Math.max(1, ...days.map((day) => Math.max(day.stored, day.source ?? 0)));
   const top = niceAbove(most);
@@ -100,7 +100,7 @@ function Bars({ days, selected, select }) {
           <text x=${index * step + 3} y=${TOP + HEIGHT + 17}>${text}</text>`)}</g>
       </svg>
     </div>
-    ${total > width + 1 && width > 0 && html`<p class="fine hint">Scroll sideways for earlier days.</p>`}
+    ${total > width + 1 && width > 0 && html`<p class="fine hint">Scroll sideways to see all days.</p>`}
   </div>`;
 }
 

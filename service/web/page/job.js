@@ -95,7 +95,7 @@ export function results(job) {
 
 function allOf(job) {
   const { processed_calls: all, imported_calls: imported, skipped_calls: skipped } = job;
-  if (!all) return 'There were no calls in these days.';
+  if (!all) return job.verification === 'verified' ? 'There were no calls in these days, says Ultravox.' : 'There were no calls in these days.';
   const verb = all === 1 ? 'was' : 'were';
   if (all === imported) return `${all === 1 ? 'One call' : `All ${calls(all)}`} ${verb} new or changed.`;
   if (all === skipped) return `${all === 1 ? 'One call' : `All ${calls(all)}`} ${verb} here already.`;
@@ -106,7 +106,7 @@ function Completed({ job, sync, state }) {
   const missing = state.coverage?.days.filter((day) => day.state === 'missing') ?? [];
   return html`
     <p>${allOf(job)}
-      ${job.verification === 'verified' ? ' On each day as many are here as Ultravox counts.' : ''}
+      ${job.verification === 'verified' && job.processed_calls ? ' On each day as many are here as Ultravox counts.' : ''}
       ${job.verification === 'unverified' ? ' Ultravox gave no count to compare with, so nobody can say whether all are here.' : ''}</p>
     ${job.verification === 'gaps' && html`<p>Ultravox counts <strong>${plural(job.missing_calls, 'call')} more</strong> than it gave or than could be stored. A new sync of the days concerned tries again; calls that were deleted there can be counted still.</p>`}
     ${job.verification === 'gaps' && missing.length > 0 && html`<div class="actions">
