@@ -240,7 +240,7 @@ class TestSync:
         start_everything(page)
 
         page.says("Waiting; the next try is at")
-        page.css("section").having("Next try at").wait()
+        page.css("section").having("Ultravox asked for a pause.").having("Next try at").wait()
         page.button("Cancel").click()
         page.says("The last sync was cancelled.")
 
@@ -411,6 +411,7 @@ class TestAccessibility:
         page = open_page(demo.url)
         page.says(NOTHING_YET)
         page.role("heading", "Bring your past calls here").wait()
+        page.role("figure", "Calls per day").wait()
         self.assert_sound(page)
 
         start_everything(page)

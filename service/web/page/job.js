@@ -34,7 +34,7 @@ function Active({ sync, state, heading }) {
     <p class="sub">${rangeOf(job)}</p>
     <${Progress} job=${job} isWaiting=${job.status === 'pending'} />
     <p class="counts">${counts(job)}${job.progress_percent === null ? '' : html` <span class="percent">${job.progress_percent} %</span>`}</p>
-    <p class="fine">${[state.rate !== null && rate(state.rate), state.endsAt && doing === 'importing' && timeLeft(state.endsAt - clock.now()), job.started_at && `running for ${duration(clock.now() - Date.parse(job.started_at))}`].filter(Boolean).join(' · ')}</p>
+    <p class="fine">${[state.rate !== null && rate(state.rate), state.endsAt && doing === 'importing' && timeLeft(state.endsAt - clock.now()), job.started_at && job.status === 'in_progress' && `running for ${duration(clock.now() - Date.parse(job.started_at))}`].filter(Boolean).join(' · ')}</p>
     ${waitsFor(job, doing)}
     <div class="actions">
       <button class="plain" onClick=${() => sync.cancel(job)} aria-disabled=${Boolean(state.busy)}>${state.busy === 'cancelling' ? 'Cancelling…' : 'Cancel'}</button>
@@ -59,7 +59,9 @@ function counts(job) {
 function waitsFor(job, doing) {
   if (doing === 'waiting') {
     const left = Date.parse(job.next_attempt_at) - clock.now();
-    return html`<div class="notice"><p>${job.error_message ? sentence(job.error_message) : 'The service waits before it goes on.'}</p>
+    const isAsked = /\b429\b/.test(job.error_message ?? '');
+    const why = isAsked ? 'Ultravox asked for a pause' : job.error_message ?? 'The service waits before it goes on';
+    return html`<div class="notice"><p>${sentence(why)}</p>
       <p>Next try at ${time(job.next_attempt_at, { seconds: left < 600_000 })}, in ${duration(left)}. What has arrived stays.</p></div>`;
   }
   if (doing === 'retrying') return html`<div class="notice"><p>${sentence(job.error_message)}</p><p>The next try is due now.</p></div>`;
