@@ -8,7 +8,7 @@ JOBS := 4
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run token psql migrate test test-clients test-stack check docs bench
+.PHONY: help run token psql migrate test test-clients test-stack check docs pictures bench .clients
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,15 +29,20 @@ token: .venv/.ready ## Print a fresh token of the demo user
 psql: .venv/.ready ## Look into the local stack's database while it runs
 	@$(BIN)/python -m service.local.stack psql
 
-test-clients: .venv/.ready ## Call the service with supabase-js in Node and Chromium, and with curl
+test-clients: .clients ## Use the page in Chromium; call the service with supabase-js in Node and Chromium, and with curl
+	@$(BIN)/pytest tests/clients
+
+pictures: .clients ## Take the pictures of the page anew
+	@$(BIN)/python -m docs.take_pictures
+
+.clients: .venv/.ready
 	@missing=; \
 	node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' 2>/dev/null || missing="$$missing node(20+)"; \
 	for tool in npm curl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	{ command -v chromium || command -v chromium-browser || command -v google-chrome || \
 		command -v google-chrome-stable; } >/dev/null || missing="$$missing chromium"; \
-	test -z "$$missing" || { echo "make test-clients needs what is missing here:$$missing" >&2; exit 1; }
+	test -z "$$missing" || { echo "what is missing here is needed:$$missing" >&2; exit 1; }
 	@cd tests/clients && npm ci --prefer-offline --no-audit --no-fund --loglevel=error
-	@$(BIN)/pytest tests/clients
 
 test-stack: .venv/.ready ## Bring docker-compose.yml up and kill its parts (needs Docker; about 8 minutes)
 	@$(BIN)/pytest tests/stack

@@ -4,7 +4,7 @@ from flask import Flask
 
 from service.database import Database
 from service.settings import Settings
-from service.web import cors, health, metrics, openapi, requests, responses, start_sync, sync_jobs
+from service.web import cors, health, metrics, openapi, requests, responses, start_sync, sync_jobs, sync_page
 from service.web.auth import Authenticator
 
 # A proxy may strip Supabase's prefix.
@@ -26,4 +26,6 @@ def create_app(settings: Settings, database: Database) -> Flask:
         for prefix in PREFIXES:
             name = blueprint.name + prefix.replace("/", "_")
             app.register_blueprint(blueprint, url_prefix=prefix, name=name)
+    if settings.sync_page == "on":
+        sync_page.init_app(app)
     return app

@@ -1,6 +1,8 @@
 """The service's configuration: one typed object, read once from the environment."""
 
+import json
 import re
+from base64 import urlsafe_b64decode
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -70,6 +72,10 @@ class Settings(BaseSettings):
         validate_default=True,
         description="The project's HS256 secret, 32 bytes or more",
     )
+    supabase_publishable_key: str | None = Field(
+        None,
+        description="The project's publishable (or anon) key, with which the sync page signs in; everybody may see it",
+    )
     cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         ("*",), description="Origins of the dashboard, comma-separated, or *"
     )
@@ -97,6 +103,7 @@ class Settings(BaseSettings):
     processor_max_failures: int = Field(
         10, ge=1, le=100, description="Failures in a row, without a page stored, after which a job fails"
     )
+    sync_page: Literal["off", "on"] = Field("off", description="Whether the sync page is served at /: off or on")
     host: str = Field(
         "127.0.0.1",
         pattern=r"^[\w.:-]+$",
@@ -146,6 +153,13 @@ class Settings(BaseSettings):
             raise ValueError(f"is shorter than {MIN_HMAC_SECRET_BYTES} bytes")
         return value
 
+    @field_validator("supabase_publishable_key")
+    @classmethod
+    def _may_be_seen(cls, value: str | None) -> str | None:
+        if value is not None and _is_secret_key(value):
+            raise ValueError("is a secret key: the page shows it to everybody, and whoever has it may do everything")
+        return value
+
     @field_validator("credentials_key", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
@@ -167,7 +181,7 @@ class Settings(BaseSettings):
             raise ValueError("is not * or a comma-separated list of origins (scheme://host[:port])")
         return origins
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("sync_page", "log_level", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -222,6 +236,15 @@ def _is_url(text: str) -> bool:
     except ValueError:
         return False
     return bool(usable and parts.scheme in ("http", "https") and not parts.query and not parts.fragment)
+
+
+def _is_secret_key(key: str) -> bool:
+    """Tell whether a key of a Supabase project is one of those that pass by row-level security."""
+    try:
+        claims = json.loads(urlsafe_b64decode(key.split(".")[1] + "=="))
+        return key.startswith("sb_secret_") or claims.get("role") not in (None, "anon")
+    except (IndexError, ValueError, AttributeError):
+        return key.startswith("sb_secret_")
 
 
 def load_settings(kind: type[Settings] = ServiceSettings) -> Settings:

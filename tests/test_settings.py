@@ -1,4 +1,6 @@
+import json
 import re
+from base64 import urlsafe_b64encode
 
 import pytest
 from pydantic_core import PydanticUndefined
@@ -9,6 +11,10 @@ from tests.support.paths import ROOT
 
 SECRET = "s3cret-" * 8
 VALID = {"DATABASE_URL": "postgresql://service:pa55word@db/app", "SUPABASE_JWT_SECRET": SECRET}
+
+
+def encoded(claims: dict[str, str]) -> str:
+    return urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +64,8 @@ def test_every_fault_is_reported_at_once_and_no_value(environment: pytest.Monkey
         "CREDENTIALS_KEY": "hunter9",
         "PROCESSOR_DATABASE_URL": "postgresql://hunter10@db:99999/app",
         "WEB_WORKERS": "0",
+        "SYNC_PAGE": "hunter12",
+        "SUPABASE_PUBLISHABLE_KEY": "sb_secret_hunter13",
         "HOST": "hunter11/24",
         "PORT": "65536",
         "ULTRAVOX_API_URL": "https://x:port",
@@ -158,6 +166,25 @@ def test_anything_but_exact_origins_is_refused(environment: pytest.MonkeyPatch, 
     environment.setenv("CORS_ALLOWED_ORIGINS", text)
     with pytest.raises(SettingsError, match="CORS_ALLOWED_ORIGINS"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("key", "accepted"),
+    [
+        ("sb_publishable_0123", True),
+        ("any.thing", True),
+        (f"e30.{encoded({'role': 'anon'})}.signed", True),
+        (f"e30.{encoded({'role': 'service_role'})}.signed", False),
+        ("sb_secret_0123", False),
+    ],
+)
+def test_a_secret_key_is_not_published(environment: pytest.MonkeyPatch, key: str, accepted: bool) -> None:
+    environment.setenv("SUPABASE_PUBLISHABLE_KEY", key)
+    if accepted:
+        assert load_settings().supabase_publishable_key == key
+    else:
+        with pytest.raises(SettingsError, match="SUPABASE_PUBLISHABLE_KEY is a secret key"):
+            load_settings()
 
 
 def test_every_setting_is_shown_and_none_that_does_not_exist() -> None:

@@ -9,12 +9,15 @@ from urllib.parse import quote
 import psycopg
 from cryptography.fernet import Fernet
 
-from service.local.demo import add_demo_agency, demo_token, new_ultravox_key
+from service.local.demo import DEMO_REQUESTS_PER_SECOND, add_demo_agency, demo_token, new_ultravox_key
 from service.local.kept_secrets import kept_secret
 
 VOLUME = Path("/run/secrets-volume")
 DATABASE = "postgres:5432/historical_sync"
-STANDIN = "http://standin:9100"
+STANDIN = {
+    "ULTRAVOX_API_URL": "http://standin:9100",
+    "ULTRAVOX_REQUESTS_PER_SECOND": str(DEMO_REQUESTS_PER_SECOND),
+}
 
 
 def make_secrets() -> None:
@@ -26,11 +29,12 @@ def make_secrets() -> None:
     _keep("SUPABASE_JWT_SECRET", secrets.token_urlsafe(48))
     _keep("CREDENTIALS_KEY", Fernet.generate_key().decode())
     _keep("ULTRAVOX_API_KEY", new_ultravox_key())
-    # A key of your own is for the real Ultravox, the generated one for the stand-in.
-    if os.environ.get("ULTRAVOX_API_KEY"):
-        (VOLUME / "ULTRAVOX_API_URL").unlink(missing_ok=True)
-    else:
-        _keep("ULTRAVOX_API_URL", STANDIN)
+    # A key of your own is for the real Ultravox, the generated one for the stand-in, at the demo's pace.
+    for name, value in STANDIN.items():
+        if os.environ.get("ULTRAVOX_API_KEY"):
+            (VOLUME / name).unlink(missing_ok=True)
+        else:
+            _keep(name, value)
 
 
 def add_demo() -> None:

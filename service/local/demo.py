@@ -9,7 +9,13 @@ from psycopg import Connection
 
 DEMO_AGENCY = "a9e7c1d0-0000-4000-8000-000000000001"
 DEMO_USER = "a9e7c1d0-0000-4000-8000-000000000002"
+DEMO_EMAIL = "demo@agency.example"
 TOKEN_LIFETIME = timedelta(hours=8)
+DEMO_APP = "service.local.demo_app:app"
+# An import of the demo's 4000 calls is to be watched, cancelled and resumed: pages smaller than Ultravox' of 100, and
+# few a second, make it about half a minute.
+DEMO_PAGE_SIZE = 30
+DEMO_REQUESTS_PER_SECOND = 5
 
 
 def add_demo_agency(conn: Connection[Any]) -> None:
@@ -23,15 +29,17 @@ def add_demo_agency(conn: Connection[Any]) -> None:
     )
 
 
-def demo_token(jwt_secret: str) -> str:
+def demo_token(jwt_secret: str, *, issuer: str | None = None) -> str:
     """Return an access token of the demo user, as Supabase Auth would sign it."""
     now = datetime.now(UTC)
     claims = {
         "sub": DEMO_USER,
         "aud": "authenticated",
         "role": "authenticated",
+        "email": DEMO_EMAIL,
         "iat": now,
         "exp": now + TOKEN_LIFETIME,
+        **({"iss": issuer} if issuer else {}),
     }
     return jwt.encode(claims, jwt_secret, algorithm="HS256")
 

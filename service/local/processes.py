@@ -17,9 +17,11 @@ from service.settings import Settings
 START_SECONDS = 120  # on a machine that is busy with other things
 
 
-def gunicorn(port: int, environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
+def gunicorn(
+    port: int, environment: dict[str, str], *, app: str = "wsgi:app"
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """Run gunicorn as in production; on loopback, its default."""
-    return child(["gunicorn", "wsgi:app"], {**environment, "PORT": str(port)})
+    return child(["gunicorn", app], {**environment, "PORT": str(port)})
 
 
 def processor(environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:

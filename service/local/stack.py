@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NoReturn
 import psycopg
 
 from service.local.checkout import ROOT, STATE, jwt_secret, lock_checkout, ultravox_key
-from service.local.demo import add_demo_agency, demo_token
+from service.local.demo import DEMO_APP, DEMO_PAGE_SIZE, DEMO_REQUESTS_PER_SECOND, add_demo_agency, demo_token
 from service.local.demo_calls import demo_calls
 from service.local.postgres import become_psql, embedded_postgres
 from service.local.processes import gunicorn, processor, require_free_port, wait_until_ready
-from service.local.standin import StandinServer
+from service.local.standin import Faults, StandinServer
 from service.migrate import migrate
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ def run(port: int) -> None:
             "SUPABASE_JWT_SECRET": jwt_secret(),
             "ULTRAVOX_API_URL": ultravox.url,
             "ULTRAVOX_API_KEY": ultravox_key(),
-            "ULTRAVOX_REQUESTS_PER_SECOND": "4",  # slow enough to watch: about 15 seconds
+            "ULTRAVOX_REQUESTS_PER_SECOND": str(DEMO_REQUESTS_PER_SECOND),
+            "SYNC_PAGE": "on",
         }
-        with gunicorn(port, environment) as web, processor(environment) as worker:
+        with gunicorn(port, environment, app=DEMO_APP) as web, processor(environment) as worker:
             wait_until_ready(f"http://127.0.0.1:{port}/readyz", web)
             print(banner(port), flush=True)
             while web.poll() is None and worker.poll() is None:
@@ -77,17 +78,19 @@ def demo_ultravox() -> StandinServer:
     """Return a stand-in Ultravox with the demo agency's calls of the months up to this one."""
     until = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     calls = demo_calls(DEMO_CALLS, seed=7, until=until)
-    return StandinServer({ultravox_key(): calls})
+    return StandinServer({ultravox_key(): calls}, faults=Faults(max_page_size=DEMO_PAGE_SIZE))
 
 
 def banner(port: int) -> str:
-    functions = f"http://127.0.0.1:{port}/functions/v1"
+    page = f"http://127.0.0.1:{port}/"
+    functions = f"{page}functions/v1"
     make = f"make -s -C {shlex.quote(str(ROOT))}"
     token = f"$({make} token)"
     return f"""
-historical-sync serves http://127.0.0.1:{port} (Ctrl-C stops it; the data stays in {STATE.name}/)
+Open {page} and bring the demo agency's {DEMO_CALLS} calls in.
+(Ctrl-C stops all of it; the data stays in {STATE.name}/)
 
-Start a sync of the demo agency's {DEMO_CALLS} calls, from any directory:
+Or start the sync with curl, from any directory:
 
 curl -i -X POST {functions}/start-historical-sync -H "Authorization: Bearer {token}" -d '{{}}'
 

@@ -48,7 +48,11 @@ class Json(DefaultJSONProvider):
 
 def unless_known(answer: object) -> Response:
     """Return an answer with its ETag, or 304 where the caller has it (RFC 9110, section 13.1.2)."""
-    response = jsonify(answer)
+    return revalidated(jsonify(answer))
+
+
+def revalidated(response: Response) -> Response:
+    """Give a response its ETag, and make a 304 of it where the caller has it."""
     response.add_etag()
     # If-None-Match alone: the other conditions are for those who change something.
     if request.if_none_match.contains_weak(response.get_etag()[0] or ""):

@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 
 const [executablePath, supabaseJs] = process.argv.slice(2);
 const here = (path) => new URL(path, import.meta.url);
@@ -19,14 +19,7 @@ const pages = createServer((request, response) => {
 await new Promise((listening) => pages.listen(0, '127.0.0.1', listening));
 const origin = `http://127.0.0.1:${pages.address().port}`;
 
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    ...(process.getuid() === 0 ? ['--no-sandbox'] : []), // Chromium refuses to run as root with its sandbox
-    ...['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-    ...['--disable-component-update', '--disable-sync'],
-  ],
-});
+const browser = await launch(executablePath);
 
 let context;
 async function openPage() {

@@ -14,7 +14,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ANSWER_SECONDS = 60
+ANSWER_SECONDS = 120
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 import jwt
 import psutil
 import pytest
+import urllib3
 
 from service.local.demo import add_demo_agency
 from service.local.postgres import embedded_postgres
@@ -126,6 +127,17 @@ def test_the_printed_curl_line_starts_a_sync_and_then_finds_it_active(running: s
     assert '"status":"pending"' in first
     assert "409" in second.splitlines()[0]
     assert job_id_of(first) in second
+
+
+def test_what_it_says_to_open_is_the_page_where_the_demo_user_is_signed_in(running: subprocess.Popen[str]) -> None:
+    assert running.stdout is not None
+    page = next(line for line in running.stdout if line.startswith("Open ")).split()[1]
+    assert "<title>" in urllib3.request("GET", page).data.decode()
+    assert urllib3.request("GET", f"{page}sync-page/config.json").json()["demo"] is True
+    from_the_page = {"Sec-Fetch-Site": "same-origin"}
+    token = urllib3.request("POST", f"{page}sync-page/demo-session", headers=from_the_page).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    assert urllib3.request("GET", f"{page}functions/v1/get-sync-status", headers=headers).status == 200
 
 
 def test_ctrl_c_stops_everything_and_the_data_stays(checkout: Path) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import Any
 
 import pytest
@@ -48,6 +49,16 @@ def test_demo_calls_are_believable() -> None:
         assert call["created"] <= (call["joined"] or "9") <= (call["ended"] or "9") or call["joined"] is None
         assert (call["ended"] is None) == (call["endReason"] is None) == (call["billedDuration"] is None)
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", call["created"])
+
+
+def test_the_demos_history_has_quiet_weekends_a_launch_week_and_calls_that_went_wrong() -> None:
+    calls = demo_calls(4000, seed=7, until=UNTIL)
+    days = Counter(datetime.fromisoformat(call["created"]).date() for call in calls)
+    weekends = [count for day, count in days.items() if day.weekday() > 4]
+    weekdays = [count for day, count in days.items() if day.weekday() < 5]
+    assert 3 * max(median(weekends), 1) < median(weekdays)
+    assert sum(count > 3 * median(weekdays) for count in weekdays) in range(4, 7)
+    assert {"system_error", "connection_error"} < {call["endReason"] for call in calls}
 
 
 @pytest.mark.parametrize("status", [401, 403])

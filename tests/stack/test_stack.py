@@ -179,7 +179,7 @@ def stack() -> Iterator[Stack]:
     """The stack with the demo's calls, slow enough that an import can be met under way."""
     if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True).returncode:
         pytest.fail("no Docker daemon answers: `docker info` says why", pytrace=False)
-    slow = {"LEASE_SECONDS": "5", "ULTRAVOX_REQUESTS_PER_SECOND": "4"}
+    slow = {"LEASE_SECONDS": "5", "ULTRAVOX_REQUESTS_PER_SECOND": "12"}
     stack = Stack(free_port(), environment=slow)
     try:
         stack.up()
@@ -284,7 +284,16 @@ def test_nginx_answers_a_large_body_in_json(stack: Stack) -> None:
     assert_nginx_error(stack.request("POST", START, body=b"x" * 16385), 413, "body_too_large")
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/readyz", "/functions", "/healthz/../metrics"])
+def test_the_page_of_the_demo_is_served_and_signs_in(stack: Stack) -> None:
+    eventually(lambda: stack.get("/sync-page/config.json").status == 200, "nginx finds the demo's page", seconds=30)
+    assert stack.get("/sync-page/config.json").body["demo"] is True
+    from_the_page = {"Sec-Fetch-Site": "same-origin"}
+    session = stack.request("POST", "/sync-page/demo-session", headers=from_the_page)
+    bearer = {"Authorization": f"Bearer {session.body['access_token']}"}
+    assert stack.request("GET", STATUS, headers=bearer).status == 200
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/metrics", "/readyz", "/functions", "/healthz/../metrics"])
 def test_nothing_but_the_functions_is_open_to_the_outside(stack: Stack, path: str) -> None:
     assert_nginx_error(stack.request("GET", path), 404, "not_found")
 
@@ -399,6 +408,7 @@ def test_data_and_secrets_survive_down_and_up(stack: Stack) -> None:
         "SUPABASE_JWT_SECRET",
         "ULTRAVOX_API_KEY",
         "ULTRAVOX_API_URL",
+        "ULTRAVOX_REQUESTS_PER_SECOND",
     }
     token = stack.token
     stack.compose("down")
@@ -410,7 +420,7 @@ def test_data_and_secrets_survive_down_and_up(stack: Stack) -> None:
 
 
 def test_no_process_that_serves_has_root_or_a_capability(stack: Stack) -> None:
-    for service in ("service", "processor", "nginx"):
+    for service in ("service", "demo-page", "processor", "nginx"):
         status = stack.compose("exec", "-T", service, "cat", "/proc/1/status").stdout
         fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         assert fields["Uid"].split()[1] != "0"

@@ -39,11 +39,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def run_gunicorn(log: Path, **environment: str) -> Iterator[Server]:
-    port = free_port()
+def run_gunicorn(log: Path, app: str = "wsgi:app", **environment: str) -> Iterator[Server]:
+    """Run it as configured, on a port of its own unless PORT names one."""
+    port = int(environment.get("PORT") or free_port())
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [Path(sys.executable).with_name("gunicorn"), "wsgi:app"],
+            [Path(sys.executable).with_name("gunicorn"), app],
             cwd=ROOT,
             # Killed, it cannot clear away the folder of its counts.
             env={"PATH": os.environ["PATH"], "TMPDIR": str(log.parent), "PORT": str(port), **environment},

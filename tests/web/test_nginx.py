@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
@@ -11,9 +12,14 @@ from service.web.errors import TOO_LARGE_TEXTS, ErrorCode
 from tests.support.paths import ROOT
 
 TEMPLATE = (ROOT / "deploy/nginx/default.conf.template").read_text()
-# `location`, what it is of, and what is in it.
-LOCATIONS = re.findall(r"^    location (?:[=~] )?(\S+) \{\n(.*?)^    \}", TEMPLATE, re.MULTILINE | re.DOTALL)
-PAGES = {name: body for name, body in LOCATIONS if "include snippets/error.conf" in body}
+# `location`, what it is of as a regular expression, and what is in it.
+LOCATIONS = [
+    (f"{name}$" if sign == "= " else name, body)
+    for sign, name, body in re.findall(
+        r"^    location ([=~] )?(\S+) \{\n(.*?)^    \}", TEMPLATE, re.MULTILINE | re.DOTALL
+    )
+]
+PAGES = {name.rstrip("$"): body for name, body in LOCATIONS if "include snippets/error.conf" in body}
 FOR_THE_INSIDE = {"/metrics", "/readyz"}
 
 
@@ -65,7 +71,10 @@ def test_the_cors_lists_are_the_services() -> None:
     assert variable("cors_expose") == {"", cors.EXPOSED_HEADERS}
 
 
-def test_it_passes_on_every_route_but_those_for_the_inside_and_names_no_other(app: Flask) -> None:
+def test_it_passes_on_every_route_but_those_for_the_inside_and_names_no_other(
+    make_app: Callable[..., Flask],
+) -> None:
+    app = make_app(sync_page="on")
     passing = [name for name, body in LOCATIONS if "proxy_pass" in body]
     routes = {rule.rule for rule in app.url_map.iter_rules()}
     passed = {route for route in routes if any(re.match(pattern, route) for pattern in passing)}
@@ -77,7 +86,8 @@ def test_it_passes_on_every_route_but_those_for_the_inside_and_names_no_other(ap
     assert {each.replace("\\", "") for each in named} <= routes
 
 
-def test_it_knows_the_method_of_every_route(app: Flask) -> None:
+def test_it_knows_the_method_of_every_route(make_app: Callable[..., Flask]) -> None:
+    app = make_app(sync_page="on")
     [post] = re.findall(r'"~(\S+)" POST;', TEMPLATE)
     for rule in app.url_map.iter_rules():
         assert bool(re.match(post, rule.rule)) == ("POST" in (rule.methods or ()))

@@ -1,5 +1,6 @@
 """The description of the API is true and complete; schemathesis holds it against the service."""
 
+from collections.abc import Callable
 from typing import Any
 
 import schemathesis
@@ -50,6 +51,12 @@ def test_every_route_is_described_and_nothing_else(app: Flask) -> None:
     described = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
     without_prefix = {(path.removeprefix("/functions/v1"), method) for path, method in described}
     assert routes == described | without_prefix
+
+
+def test_the_page_is_no_part_of_the_api(app: Flask, make_app: Callable[..., Flask]) -> None:
+    with_page = {rule.rule for rule in make_app(sync_page="on").url_map.iter_rules()}
+    added = with_page - {rule.rule for rule in app.url_map.iter_rules()}
+    assert added == {"/", "/sync-page/config.json", "/sync-page/<path:name>"}
 
 
 def test_every_error_code_is_described() -> None:
