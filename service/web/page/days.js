@@ -35,7 +35,7 @@ export function DayChart({ sync, state }) {
     <figcaption>
       <h2 id="days">Calls per day</h2>
       <span class="fine">${daysInWords(first, last)}</span>
-      <button type="button" class="plain small" aria-pressed=${isTable} onClick=${() => showTable(!isTable)}>As a table</button>
+      <button type="button" class="plain small" aria-expanded=${isTable} onClick=${() => showTable(!isTable)}>${isTable ? 'Hide the table' : 'As a table'}</button>
     </figcaption>
     <${Bars} days=${days} selected=${selected} select=${select} />
     <${Legend} days=${days} />

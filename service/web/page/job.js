@@ -119,7 +119,7 @@ function Stopped({ job, sync, state }) {
   const isFailed = job.status === 'failed';
   return html`
     ${isFailed && html`<div class="notice error"><p><strong>${sentence(job.error_message ?? 'The service gave no reason')}</strong></p><p>${advice(job)}</p></div>`}
-    <p>${counts(job)}${job.total_calls !== null && job.processed_calls <= job.total_calls ? ' had arrived' : ''}. ${isFailed ? '' : 'Nothing of it is lost; resume goes on where it stopped.'}</p>
+    <p>${job.processed_calls ? `Stopped after ${counts(job)}` : 'Stopped before the first call'}. ${isFailed ? '' : 'What has come stays here; resume goes on from there.'}</p>
     <div class="actions">
       <button class="primary" onClick=${() => sync.resume(job)} aria-disabled=${Boolean(state.busy)}>${state.busy === 'resuming' ? 'Resuming…' : 'Resume'}</button>
     </div>`;

@@ -22,9 +22,8 @@ export function StartCard({ sync, state }) {
     if (state.busy) return;
     if (isRunning) sync.say('A sync is running already, and only one can at a time. Wait for it or cancel it.', true);
     // What is no day has no value, which would mean everything.
-    else if ([...event.target.elements].some((field) => field.validity.badInput)) sync.say('One of the days is incomplete, or there is no such day.');
-    else if (from && to && from > to) sync.say(`The days are the wrong way round: From (${day(from)}) is after To (${day(to)}).`);
-    else if (from > today()) sync.say('From lies in the future: there are no past calls yet.');
+    else if (unfinished(event.target)) sync.say(`The day in ${unfinished(event.target)} is not finished, or there is no such day.`);
+    else if (fault(from, to)) sync.say(fault(from, to));
     else sync.startSync(from, to);
   }
 
@@ -44,7 +43,16 @@ export function StartCard({ sync, state }) {
 
 const firstOf = (count) => (count ? addDays(today(), 1 - count) : '');
 
+const unfinished = (form) => ['From', 'To'].find((_, nth) => form.querySelectorAll('input')[nth].validity.badInput);
+
+function fault(from, to) {
+  if (from > today()) return 'The day in From is in the future. Choose today or earlier.';
+  if (from && to && from > to) return `The days are the wrong way round: From (${day(from)}) is after To (${day(to)}).`;
+  return null;
+}
+
 function hint(from, to) {
+  if (fault(from, to)) return fault(from, to);
   const last = !to || to >= today() ? 'now' : `the end of ${day(to)}`;
   return from ? `From the start of ${day(from)} to ${last}.` : `Everything from the very first call to ${last}.`;
 }
@@ -58,7 +66,7 @@ function Summary({ state, isFirst, isRunning }) {
   }
   const summary = summarise(state.coverage);
   if (summary.isEmpty) return html`<p class="lead">No calls are here${state.coverage.checked_at ? ', and Ultravox counts none' : ''}.</p>`;
-  return html`<p class="lead">${isRunning ? soFar(summary) : sentence(summary)}</p>
+  return html`<p class="lead">${isRunning && summary.lacking ? soFar(summary) : sentence(summary)}</p>
     ${state.coverage.checked_at && html`<p class="fine">Compared with Ultravox’ own count ${ago(state.coverage.checked_at)}.</p>`}`;
 }
 

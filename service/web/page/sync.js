@@ -117,7 +117,7 @@ export class Sync {
       updatedAt: Date.now(),
       away: null,
       refused: null,
-      alert: before.alert?.isPassing || (before.alert?.isOfRun && hasEnded) ? null : before.alert,
+      alert: stillTrue(before.alert, { hasEnded, isBack: Boolean(before.away) }),
     });
     if (isNews) await this.#loadJobs();
     if (isNews && this.state.details[job?.id]) await this.loadDetails(job);
@@ -200,7 +200,7 @@ export class Sync {
     } else {
       const what = { starting: 'The sync was not started.', cancelling: 'The sync was not cancelled.', resuming: 'The sync was not resumed.' }[busy];
       const fields = Object.entries(error.fields ?? {}).map(([field, fault]) => ` ${field === 'date_from' ? 'From' : field === 'date_to' ? 'To' : field} ${fault}.`).join('');
-      this.#set({ alert: { text: `${what} ${error.message}${fields}`, requestId: error.requestId } });
+      this.#set({ alert: { text: `${what} ${error.message}${fields}`, requestId: error.requestId, whenBack: error.isAway && `${what} Try it again.` } });
     }
   }
 
@@ -261,6 +261,12 @@ export class Sync {
       else this.#set({ alert: { text: error.message, requestId: error.requestId, isPassing: true } });
     }
   }
+}
+
+// What is left of what went wrong, now that the service has answered.
+function stillTrue(alert, { hasEnded, isBack }) {
+  if (alert?.isPassing || (alert?.isOfRun && hasEnded)) return null;
+  return isBack && alert?.whenBack ? { text: alert.whenBack } : alert;
 }
 
 // What of a job makes news.
