@@ -140,6 +140,7 @@ class TestSync:
 
         page.label("From").fill("2026-02-02")
         page.label("To").fill("2026-02-01")
+        assert "wrong way round" in page.css("#range-hint").text
         page.button("Start sync").click()
         page.alerts("The days are the wrong way round")
         page.button("Dismiss").click()
@@ -272,8 +273,9 @@ class TestAvailability:
             page = open_page(server.url)
             page.says(NOTHING_YET)
         page.button("Start sync").click()
-        page.alerts("The sync was not started.")
+        page.alerts("The sync was not started. The service does not answer.")
         with demo.serve(PORT=port, **DEMO):
+            page.alerts("The sync was not started. Try it again.")
             page.says(NOTHING_YET)
             page.button("Start sync").click()
             page.role("progressbar", "Sync progress").wait()
