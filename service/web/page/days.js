@@ -100,7 +100,7 @@ function Bars({ days, selected, select }) {
           <text x=${index * step + 3} y=${TOP + HEIGHT + 17}>${text}</text>`)}</g>
       </svg>
     </div>
-    ${total > width + 1 && width > 0 && html`<p class="fine hint">Scroll sideways to see all days.</p>`}
+    <p class="fine hint">${total > width + 1 && width > 0 ? 'Scroll sideways to see all days. ' : ''}Choose a day to see its counts.</p>
   </div>`;
 }
 

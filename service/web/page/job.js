@@ -66,8 +66,9 @@ function waitsFor(job, doing) {
   }
   if (doing === 'retrying') return html`<div class="notice"><p>${sentence(job.error_message)}</p><p>The next try is due now.</p></div>`;
   const since = clock.now() - Date.parse(job.last_activity_at ?? job.created_at);
-  if (job.status === 'pending' && since > LONG_PENDING_MS) {
-    return html`<div class="notice"><p>No processor has taken it up for ${duration(since)}. It starts by itself as soon as one runs.</p></div>`;
+  // When a job was resumed nobody tells.
+  if (job.status === 'pending' && job.attempt === 0 && since > LONG_PENDING_MS) {
+    return html`<div class="notice"><p>It has waited for ${duration(since)}: what imports calls is busy, or does not run. It starts by itself; you can leave this page.</p></div>`;
   }
   if (job.status === 'in_progress' && since > LONG_SILENT_MS) {
     return html`<div class="notice"><p>The processor has not been heard of for ${duration(since)}. If it is gone, another one takes over and goes on from there.</p></div>`;
