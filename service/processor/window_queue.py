@@ -10,9 +10,9 @@ from service.processor.errors import StopRequested
 
 LOOK_AGAIN_SECONDS = 0.5
 # A window of more pages is cut at its beginning even if nobody waits for work yet, so that the threads end together;
-# but into no more windows for each thread than this, for the API's total need not be true.
+# but no more often for each thread than this, for the API's total need not be true.
 LONG_WINDOW_PAGES = 25
-WINDOWS_PER_THREAD = 4
+CUTS_PER_THREAD = 4
 # A planned window that has so many times the calls that it was planned for may be cut wherever it is: the plan was made
 # from a count that is wrong, and nothing tells how much of it is left.
 OVERRUN = 2
@@ -85,7 +85,7 @@ class WindowQueue:
             if self._idle > len(self._waiting):
                 return True
             long = page.total is not None and page.total > LONG_WINDOW_PAGES * len(page.calls) > 0
-            if self._threads == 1 or not long or self._cuts_of_long_windows >= self._threads * WINDOWS_PER_THREAD:
+            if self._threads == 1 or not long or self._cuts_of_long_windows >= self._threads * CUTS_PER_THREAD:
                 return False
             self._cuts_of_long_windows += 1
             return True
