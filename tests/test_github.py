@@ -10,9 +10,7 @@ import yaml
 from tests.support.paths import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
-SCHEMAS = dict.fromkeys(WORKFLOWS, "vendor.github-workflows") | {
-    ROOT / ".github/dependabot.yml": "vendor.dependabot"
-}
+SCHEMAS = dict.fromkeys(WORKFLOWS, "vendor.github-workflows") | {ROOT / ".github/dependabot.yml": "vendor.dependabot"}
 
 
 @pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.name)

@@ -164,6 +164,13 @@ def test_an_update_leaves_each_pod_the_time_that_it_needs() -> None:
         assert workload["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
+def test_a_migration_that_fails_says_why_once() -> None:
+    assert MIGRATE["spec"]["backoffLimit"] == 0
+    assert pod_of(MIGRATE)["restartPolicy"] == "Never", (
+        "a container that is started again hides what the first has said"
+    )
+
+
 def test_while_a_node_is_emptied_a_web_pod_is_left() -> None:
     budget = BY_NAME["PodDisruptionBudget", "historical-sync-web"]
     assert WEB["spec"]["replicas"] > budget["spec"]["maxUnavailable"]
