@@ -8,6 +8,7 @@ import pytest
 from docs.make import COMPOSE_VARIABLES, documents
 from service.migrate.tables import TABLES
 from service.settings import Settings
+from service.version import VERSION
 from service.web.errors import ErrorCode
 from tests.support.database import Sql
 from tests.support.paths import ROOT
@@ -39,6 +40,13 @@ def test_every_error_code_is_explained(code: ErrorCode) -> None:
 def test_docker_compose_reads_the_variables_that_are_said_to_be_its_own() -> None:
     compose = (ROOT / "docker-compose.yml").read_text()
     assert all(re.search(rf"\b{variable.name}\b", compose) for variable in COMPOSE_VARIABLES)
+
+
+def test_the_changelog_begins_with_what_is_not_released_and_then_has_this_version() -> None:
+    headings = re.findall(r"^## \[(.+?)\](.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == ("Unreleased", "")
+    assert headings[1][0] == VERSION
+    assert all(re.fullmatch(r" - \d{4}-\d\d-\d\d", date) for _, date in headings[1:])
 
 
 @pytest.mark.parametrize("query", re.findall(r"```sql\n(.+?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL))

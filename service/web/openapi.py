@@ -7,6 +7,7 @@ from flask import Blueprint, Response, jsonify
 from pydantic import TypeAdapter
 
 from service.jobs.job import Job, JobStatus
+from service.version import VERSION
 from service.web.errors import ErrorCode
 from service.web.operations import OPERATIONS, Operation
 
@@ -67,7 +68,7 @@ def build_document() -> dict[str, Any]:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "historical-sync", "version": "1.0.0", "description": DESCRIPTION},
+        "info": {"title": "historical-sync", "version": VERSION, "description": DESCRIPTION},
         "servers": [{"url": "/"}],
         "security": [{"supabase": []}],
         "paths": paths,

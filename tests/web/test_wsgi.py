@@ -8,10 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 import urllib3
+from urllib3.util.wait import wait_for_read
 
 from tests.support.database import Sql, jobs_of
 from tests.support.paths import ROOT
@@ -118,6 +122,43 @@ def test_a_reload_under_requests_loses_none(
             thread.join()
 
     assert len(statuses) > len(threads)
+    assert sorted(set(statuses)) == [200, 409]
+    assert statuses.count(200) == 1
+
+
+def test_an_update_loses_no_request_of_connections_that_are_kept(serve: Serve, bearer: dict[str, str]) -> None:
+    """As on Kubernetes: first new connections go to the new pod, then the old one gets SIGTERM."""
+    statuses: list[int] = []
+    done = threading.Event()
+
+    def call() -> None:
+        with closing(HTTPConnection("127.0.0.1", old.port, timeout=LAST_RESORT_SECONDS)) as connection:
+            while not done.is_set():
+                if connection.sock is None or wait_for_read(connection.sock, 0):  # hung up on
+                    connection.close()
+                    connection.port = target.port
+                connection.request("POST", START, headers=bearer)
+                answer = connection.getresponse()
+                answer.read()
+                statuses.append(answer.status)
+
+    def answers(number: int) -> None:
+        wanted = len(statuses) + number
+        wait_until(lambda: len(statuses) > wanted or any(each.done() for each in calling))
+
+    with serve() as old, serve() as new, ThreadPoolExecutor(4) as clients:
+        target = old
+        calling = [clients.submit(call) for _ in range(4)]
+        answers(20)
+        target = new
+        answers(20)
+        old.process.terminate()
+        assert old.process.wait(LAST_RESORT_SECONDS) == 0
+        answers(20)
+        done.set()
+        for each in calling:
+            each.result()
+
     assert sorted(set(statuses)) == [200, 409]
     assert statuses.count(200) == 1
 
