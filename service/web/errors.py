@@ -120,7 +120,12 @@ class ErrorCode(Enum):
     JOB_NOT_YOURS = Row(
         "job_not_yours", 403, "This job belongs to another agency.", "the job belongs to another agency"
     )
-    NOT_FOUND = Row("not_found", 404, "There is nothing at this address.", "no route has this path")
+    NOT_FOUND = Row(
+        "not_found",
+        404,
+        "There is nothing at this address.",
+        "no route has this path, or nginx keeps it for the inside",
+    )
     JOB_NOT_FOUND = Row("job_not_found", 404, "There is no such job.", "there is no such job")
     METHOD_NOT_ALLOWED = Row(
         "method_not_allowed",

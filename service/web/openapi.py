@@ -14,10 +14,10 @@ from service.web.operations import OPERATIONS, Operation
 REF = "#/components/schemas/{model}"
 DESCRIPTION = (
     "Brings an agency's past Ultravox calls into its own Postgres. Every function also answers without the prefix"
-    " /functions/v1. Every response carries X-Request-ID and CORS headers. A query parameter that is not described"
-    " here, or is given twice, is a 400 that names it; forceFunctionRegion, which supabase-js adds for a region, is"
-    " passed over. What can be read with GET answers HEAD as well. What is no HTTP request, or more of one than is"
-    " read, is refused with 400, 408, 414 or 431, the code bad_request and the end of the connection."
+    " /functions/v1. Every response carries X-Request-ID and CORS headers. A query parameter of a function that is not"
+    " described here, or is given twice, is a 400 that names it; forceFunctionRegion, which supabase-js adds for a"
+    " region, is passed over. What can be read with GET answers HEAD as well. What is no HTTP request, or more of one"
+    " than is read, is refused with 400, 408, 414 or 431, the code bad_request and the end of the connection."
 )
 HEADERS: dict[str, Any] = {
     "X-Request-ID": {

@@ -14,9 +14,11 @@ from service.web.errors import ErrorCode as Code
 
 PREFIX = "/functions/v1"
 
-ALWAYS = (Code.METHOD_NOT_ALLOWED, Code.INTERNAL_ERROR)
-# nginx answers these, gunicorn some of the statuses of bad_request too.
-ON_THE_WAY = (Code.BAD_REQUEST, Code.GATEWAY_UNAVAILABLE, Code.GATEWAY_TIMEOUT)
+# nginx refuses by the head and the size of a request, and so whatever it asks for.
+ALWAYS = (Code.BAD_REQUEST, Code.BODY_TOO_LARGE, Code.METHOD_NOT_ALLOWED, Code.INTERNAL_ERROR)
+# What nginx answers where it passes a route on, and where it does not.
+PASSED_ON = (Code.GATEWAY_UNAVAILABLE, Code.GATEWAY_TIMEOUT)
+FOR_THE_INSIDE = (Code.NOT_FOUND,)
 OF_DATABASE = (Code.DATABASE_UNAVAILABLE, Code.DATABASE_BUSY)
 OF_TOKEN = (
     Code.TOKEN_MISSING,
@@ -26,8 +28,7 @@ OF_TOKEN = (
     Code.NO_AGENCY,
     Code.AUTH_KEYS_UNAVAILABLE,
 )
-OF_FUNCTION = (*ALWAYS, *ON_THE_WAY, *OF_TOKEN, *OF_DATABASE, Code.INVALID_FIELDS)
-OF_BODY = (Code.INVALID_BODY, Code.BODY_TOO_LARGE)
+OF_FUNCTION = (*ALWAYS, *PASSED_ON, *OF_TOKEN, *OF_DATABASE, Code.INVALID_FIELDS)
 OF_JOB = (Code.JOB_NOT_FOUND, Code.JOB_NOT_YOURS)
 
 
@@ -57,7 +58,7 @@ OPERATIONS = (
         "startHistoricalSync",
         "Create a job that imports the agency's past calls.",
         (schemas.PendingJob,),
-        (*OF_FUNCTION, *OF_BODY, Code.SYNC_ALREADY_ACTIVE, Code.RATE_LIMITED),
+        (*OF_FUNCTION, Code.INVALID_BODY, Code.SYNC_ALREADY_ACTIVE, Code.RATE_LIMITED),
         method="post",
         body=schemas.DateRange,
     ),
@@ -75,7 +76,7 @@ OPERATIONS = (
         "cancelHistoricalSync",
         "Cancel a pending or running job, at once.",
         (schemas.CancelledJob,),
-        (*OF_FUNCTION, *OF_BODY, *OF_JOB, Code.JOB_NOT_CANCELLABLE),
+        (*OF_FUNCTION, Code.INVALID_BODY, *OF_JOB, Code.JOB_NOT_CANCELLABLE),
         method="post",
         body=schemas.JobReference,
     ),
@@ -84,7 +85,7 @@ OPERATIONS = (
         "resumeHistoricalSync",
         "Make a failed or cancelled job pending again; it goes on from its checkpoint.",
         (schemas.PendingJob,),
-        (*OF_FUNCTION, *OF_BODY, *OF_JOB, Code.JOB_NOT_RESUMABLE, Code.SYNC_ALREADY_ACTIVE),
+        (*OF_FUNCTION, Code.INVALID_BODY, *OF_JOB, Code.JOB_NOT_RESUMABLE, Code.SYNC_ALREADY_ACTIVE),
         method="post",
         body=schemas.JobReference,
     ),
@@ -105,15 +106,21 @@ OPERATIONS = (
         query=schemas.CoverageQuery,
         has_etag=True,
     ),
-    Operation("/healthz", "healthz", "Whether the process answers.", (schemas.Health,), (*ALWAYS, *ON_THE_WAY)),
-    Operation("/readyz", "readyz", "Whether the database answers.", (schemas.Health,), (*ALWAYS, *OF_DATABASE)),
+    Operation("/healthz", "healthz", "Whether the process answers.", (schemas.Health,), (*ALWAYS, *PASSED_ON)),
+    Operation(
+        "/readyz",
+        "readyz",
+        "Whether the database answers.",
+        (schemas.Health,),
+        (*ALWAYS, *FOR_THE_INSIDE, *OF_DATABASE),
+    ),
     Operation(
         "/metrics",
         "metrics",
         "Metrics for Prometheus; not reachable through nginx.",
         (str,),
-        ALWAYS,
+        (*ALWAYS, *FOR_THE_INSIDE),
         media_type="text/plain",
     ),
-    Operation("/openapi.json", "openapi", "This document.", (dict[str, Any],), (*ALWAYS, *ON_THE_WAY)),
+    Operation("/openapi.json", "openapi", "This document.", (dict[str, Any],), (*ALWAYS, *PASSED_ON)),
 )

@@ -2,16 +2,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 
 from service.local.demo import add_demo_agency
 from tests.clients.clients import Client, Curl, Outcome, SupabaseJs, chromium, program
-from tests.clients.installation import DEMO, Installation, OpenPage, some_calls, standin_of
+from tests.clients.installation import DEMO, EMAIL, PASSWORD, Installation, OpenPage, some_calls, standin_of
 from tests.clients.pages import Driver, Page
 from tests.support.database import Sql
 from tests.support.processing import Processors
 from tests.support.serving import Serve, Server, run_gunicorn
+from tests.support.supabase_auth import SupabaseAuth
 from tests.support.tokens import Tokens
 
 Call = Callable[..., Outcome]
@@ -116,6 +118,14 @@ def demo_server(service_environment: dict[str, str], tmp_path_factory: pytest.Te
     """The service of a local stack."""
     with run_gunicorn(tmp_path_factory.mktemp("demo") / "log", **{**service_environment, **DEMO}) as server:
         yield server
+
+
+@pytest.fixture
+def auth(user_id: UUID) -> Iterator[SupabaseAuth]:
+    """A Supabase Auth with a user of an agency."""
+    with SupabaseAuth() as auth:
+        auth.add_user(user_id, EMAIL, PASSWORD)
+        yield auth
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from tests.support.tokens import SECRET
 MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 PAGE_SIZE = 10  # so that a sync of a few calls has pages to be held at
 OpenPage = Callable[..., Page]
+# Of the user whom a SupabaseAuth knows.
+EMAIL, PASSWORD = "ada@agency.example", "correct horse battery staple"
 # The application with the demo's sign-in, which needs no Supabase.
 DEMO = {"app": DEMO_APP, "SYNC_PAGE": "on", "SUPABASE_URL": ""}
 

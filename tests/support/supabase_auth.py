@@ -54,7 +54,8 @@ class Session:
 class SupabaseAuth:
     """Serves from a thread, in a `with`.
 
-    `lifetime` is that of the tokens it gives from now on, in seconds; `token_age` makes them older than they say.
+    `lifetime` is that of the tokens it gives from now on, in seconds; `token_age` makes the next one older than it
+    says.
     """
 
     def __init__(self, *, publishable_key: str = "sb_publishable_of_the_tests", lifetime: int = 3600) -> None:
@@ -142,13 +143,14 @@ class SupabaseAuth:
         refresh_token = secrets.token_urlsafe(9)
         self.sessions[refresh_token] = session
         now = int(time.time())
+        age, self.token_age = self.token_age, 0
         user = session.user
         access_token = self.tokens.sign(
             sub=str(user.id),
             email=user.email,
             session_id=session.id,
-            iat=now - self.token_age,
-            exp=now + self.lifetime - self.token_age,
+            iat=now - age,
+            exp=now + self.lifetime - age,
         )
         return {
             "access_token": access_token,

@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
 
 from service.web import cors
 from service.web.errors import TOO_LARGE_TEXTS, ErrorCode
+from service.web.openapi import build_document
+from service.web.operations import OPERATIONS, PREFIX, Operation
 from tests.support.paths import ROOT
 
 TEMPLATE = (ROOT / "deploy/nginx/default.conf.template").read_text()
@@ -21,6 +23,28 @@ LOCATIONS = [
 ]
 PAGES = {name.rstrip("$"): body for name, body in LOCATIONS if "include snippets/error.conf" in body}
 FOR_THE_INSIDE = {"/metrics", "/readyz"}
+
+
+def answers_of_its_own() -> Iterator[tuple[int, ErrorCode]]:
+    """Each status that nginx answers itself, with the code of its page."""
+    for line in re.findall(r"^    error_page ([^;]+);", TEMPLATE, re.MULTILINE):
+        *statuses, page = line.split()
+        [word] = re.findall(r'"code":"(\w+)"', PAGES[page])
+        changed = [each.removeprefix("=") for each in statuses if each.startswith("=")]
+        yield from ((int(status), ErrorCode(word)) for status in changed or statuses)
+
+
+def answers_to(path: str) -> set[tuple[int, ErrorCode]]:
+    """Those of them that a request of this path can get."""
+    # Of the locations here that fit, nginx takes the longest.
+    _, body = max((it for it in LOCATIONS if re.match(it[0], path)), key=lambda it: len(it[0]))
+    needs = {
+        ErrorCode.NOT_FOUND: "return 404;",
+        ErrorCode.RATE_LIMITED: "limit_req ",
+        ErrorCode.GATEWAY_UNAVAILABLE: "proxy_pass ",
+        ErrorCode.GATEWAY_TIMEOUT: "proxy_pass ",
+    }
+    return {(status, code) for status, code in answers_of_its_own() if needs.get(code, "") in body}
 
 
 def variable(name: str) -> set[str]:
@@ -52,11 +76,22 @@ def test_the_pages_are_of_these_codes_and_no_other() -> None:
 
 
 def test_each_page_is_for_statuses_that_the_table_has_for_its_code() -> None:
-    for line in re.findall(r"^    error_page ([^;]+);", TEMPLATE, re.MULTILINE):
-        *statuses, page = line.split()
-        [word] = re.findall(r'"code":"(\w+)"', PAGES[page])
-        changed = [each.removeprefix("=") for each in statuses if each.startswith("=")]
-        assert {int(each) for each in changed or statuses} <= set(ErrorCode(word).statuses)
+    assert all(status in code.statuses for status, code in answers_of_its_own())
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+def test_whatever_it_answers_itself_is_in_the_description_of_the_api(operation: Operation) -> None:
+    described = {
+        (int(status), ErrorCode(word))
+        for status, response in build_document()["paths"][operation.path][operation.method]["responses"].items()
+        for word in re.findall(r"#/components/schemas/([a-z_]+)'", str(response.get("content", "")))
+    }
+    answered = answers_to(operation.path)
+
+    assert answered <= described
+    assert {it for it in described if it[1].meaning.startswith("nginx:")} <= answered
+    if operation.needs_token:
+        assert answers_to(operation.path.removeprefix(PREFIX)) == answered
 
 
 def test_what_is_too_large_is_refused_with_the_services_sentence() -> None:
