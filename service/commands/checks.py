@@ -199,16 +199,19 @@ def _read(credentials: Credentials, key_encrypted: bytes) -> SecretStr | None:
 def _accepted(settings: Settings, agency_id: UUID, key_encrypted: bytes | None) -> Finding:
     """Ask Ultravox about the key that a processor would use."""
     if key_encrypted is not None:
-        whose, key = f"the key of agency {agency_id}", _read(Credentials(settings.credentials_key), key_encrypted)
+        whose, mend = f"the key of agency {agency_id}", "store a valid one with set-ultravox-key"
+        key = _read(Credentials(settings.credentials_key), key_encrypted)
     else:
-        whose, key = f"ULTRAVOX_API_KEY, which agency {agency_id} uses", settings.ultravox_api_key
+        whose, mend = f"ULTRAVOX_API_KEY, which agency {agency_id} uses", "set a valid one"
+        key = settings.ultravox_api_key
     if key is None:
-        text = f"agency {agency_id} has no key that can be read: set one with set-ultravox-key, or ULTRAVOX_API_KEY"
-        return Finding(False, text)
+        how = "cannot be read" if key_encrypted is not None else "is not set"
+        return Finding(False, f"{whose}, {how}: store one for this agency with set-ultravox-key")
     try:
         ask_ultravox(settings, key)
     except KeyRefusedError:
-        return Finding(False, f"Ultravox refuses {whose}: set a valid one")
+        return Finding(False, f"Ultravox refuses {whose}: {mend}")
     except (RetryableError, JobFailedError) as error:
-        return Finding(False, f"whether Ultravox accepts {whose}, is not known: {error} (ULTRAVOX_API_URL)")
+        text = f"whether Ultravox accepts {whose}, is not known: {error.what.removesuffix('.')} (ULTRAVOX_API_URL)"
+        return Finding(False, text)
     return Finding(True, f"Ultravox accepts {whose}")

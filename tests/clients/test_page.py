@@ -241,7 +241,7 @@ class TestSync:
         start_everything(page)
 
         page.says("Waiting; the next try is at")
-        page.css("section").having("Ultravox asked for a pause.").having("Next try at").wait()
+        page.css("section").having("Ultravox asked for a pause (429).").having("Next try at").wait()
         page.button("Cancel").click()
         page.says("The last sync was cancelled.")
 

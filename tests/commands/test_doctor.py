@@ -178,13 +178,13 @@ class TestKeys:
         assert str(readable) not in failed
         of_all, of_one = failures(doctor("--agency", readable, CREDENTIALS_KEY=None))
         assert str(readable) in of_all
-        assert of_one.startswith(f"agency {readable} has no key that can be read")
+        assert of_one.startswith(f"the key of agency {readable}, cannot be read: store one")
 
     @pytest.mark.parametrize(
         ("faults", "told"),
         [
             (Faults(auth_status=401), "Ultravox refuses ULTRAVOX_API_KEY, which agency"),
-            (Faults(queue=[Fault(status=503)]), "is not known: Ultravox answered 503"),
+            (Faults(queue=[Fault(status=503)]), "is not known: Ultravox answered with an error (503)"),
         ],
         ids=["refused", "away"],
     )
@@ -204,7 +204,7 @@ class TestKeys:
         self, doctor: Callable[..., Result], sql: Sql
     ) -> None:
         [keyless] = failures(doctor("--agency", add_agency(sql)))
-        assert "has no key that can be read: set one with set-ultravox-key" in keyless
+        assert "is not set: store one for this agency with set-ultravox-key" in keyless
         [unknown] = failures(doctor("--agency", uuid4()))
         assert "there is no agency" in unknown
 
