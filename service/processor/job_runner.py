@@ -60,14 +60,13 @@ class JobRunner:
         settings: Settings,
         database: Database,
         client: UltravoxClient,
-        progress: Progress,
         *,
         stopping: threading.Event,
     ) -> None:
         self._settings = settings
         self._database = database
         self._client = client
-        self._progress = progress
+        self._progress = Progress()
         self._stopping = stopping
         self._credentials = Credentials(settings.credentials_key)
         self._limiters: dict[str, RateLimiter] = {}
