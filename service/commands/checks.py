@@ -26,7 +26,6 @@ LOGIN = """
     select
         current_database() as database,
         current_user as role,
-        current_setting('transaction_read_only') = 'on' as read_only,
         to_regnamespace('historical_sync') is not null and to_regrole(%(ours)s) is not null as is_migrated,
         obj_description(to_regnamespace('historical_sync'), 'pg_namespace') as mark,
         coalesce(
@@ -56,7 +55,6 @@ class Login(NamedTuple):
 
     database: str
     role: str
-    read_only: bool
     is_migrated: bool
     mark: str | None
     may: bool
@@ -96,8 +94,11 @@ def forbidden_to_serve() -> str:
 
 def _database(variable: str, url: SecretStr, ours: str, if_forbidden: str) -> Iterator[Finding]:
     """Look at the login of a URL, and whether it may do what one of our roles may."""
+    from service.migrate.preflight import look_at_server  # brings yoyo, which no other command needs
+
     try:
         with psycopg.connect(conninfo_with_defaults(url), autocommit=True) as conn:
+            unusable = list(look_at_server(conn, variable=variable))
             login = conn.cursor(row_factory=class_row(Login)).execute(LOGIN, {"ours": ours}).fetchall()[0]
             may = login.may and (ours != SERVICE or conn.execute(READS_USERS).fetchall()[0][0])
     except psycopg.OperationalError:
@@ -107,17 +108,17 @@ def _database(variable: str, url: SecretStr, ours: str, if_forbidden: str) -> It
         yield Finding(False, f"{variable} names a database that cannot be examined: {error.diag.message_primary}")
         return
     yield Finding(True, f"{variable} reaches the database {login.database} as {login.role}")
-    if login.read_only:
-        yield Finding(False, f"{variable} names a standby, which can only be read: name the primary server")
-    if not login.is_migrated:
+    if unusable:
+        yield from (Finding(False, text) for text in unusable)
+    elif not login.is_migrated:
         yield Finding(False, f"{variable} names a database that is not migrated: {MIGRATE}")
-        return
-    yield Finding(may, f"{variable} names a role that may do what {ours} may" if may else if_forbidden)
-    yield _migrations(variable, login)
+    else:
+        yield Finding(may, f"{variable} names a role that may do what {ours} may" if may else if_forbidden)
+        yield _migrations(variable, login)
 
 
 def _migrations(variable: str, login: Login) -> Finding:
-    from service.migrate import mark  # brings yoyo, which only this check needs
+    from service.migrate import mark
 
     if login.mark == mark():
         return Finding(True, f"{variable} names a database that has the migrations of this release")
