@@ -32,7 +32,10 @@ def test_it_needs_no_source_of_keys_for_tokens_and_no_other_database(processors:
 @pytest.mark.parametrize(
     ("environment", "told"),
     [
-        ({"CREDENTIALS_KEY": "hunter2"}, "CREDENTIALS_KEY is not a comma-separated list of Fernet keys."),
+        (
+            {"CREDENTIALS_KEY": "hunter2"},
+            "CREDENTIALS_KEY is not a comma-separated list of Fernet keys (docs/configuration.md says how",
+        ),
         (
             {"PROCESSOR_DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/none"},
             "PROCESSOR_DATABASE_URL names a server that cannot be reached",
