@@ -215,6 +215,7 @@ class TestSync:
         row.role("button").click()
         details = page.role("table", "History")
         details.css("li").having("too long").having("The call holds a value that cannot be stored.").wait()
+        assert "A new sync of their days tries them again." in details.text
         assert str(demo.job()["id"]) in details.text
 
     def test_a_refused_key_is_told_with_what_to_do_and_a_resume_goes_on_once_it_is_mended(

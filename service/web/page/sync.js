@@ -199,9 +199,7 @@ export class Sync {
       this.#set({ alert: { text: 'This sync cannot be resumed any more. Start a new one.' } });
     } else {
       const what = { starting: 'The sync was not started.', cancelling: 'The sync was not cancelled.', resuming: 'The sync was not resumed.' }[busy];
-      // In the form the fields have other names.
-      const faults = Object.entries(error.fields ?? {}).map(([field, fault]) => `${{ date_from: 'From', date_to: 'To' }[field] ?? field} ${fault}.`);
-      this.#set({ alert: { text: `${what} ${faults.join(' ') || error.message}`, requestId: error.requestId, whenBack: error.isAway && `${what} Try it again.` } });
+      this.#set({ alert: { text: `${what} ${error.message}`, requestId: error.requestId, whenBack: error.isAway && `${what} Try it again.` } });
     }
   }
 
