@@ -66,7 +66,7 @@ def test_a_database_without_the_functions_is_to_be_migrated(
 
 def has_looked(database_url: str) -> bool:
     with connect(database_url) as conn:
-        asked = "datname = current_database() and query like '%claim_due_job%' and pid <> pg_backend_pid()"
+        asked = "datname = current_database() and query like '%historical_sync.%' and pid <> pg_backend_pid()"
         return conn.execute(f"select from pg_stat_activity where {asked}").rowcount > 0
 
 
