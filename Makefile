@@ -41,7 +41,7 @@ pictures: .clients ## Take the pictures of the page anew
 	for tool in npm curl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	{ command -v chromium || command -v chromium-browser || command -v google-chrome || \
 		command -v google-chrome-stable; } >/dev/null || missing="$$missing chromium"; \
-	test -z "$$missing" || { echo "what is missing here is needed:$$missing" >&2; exit 1; }
+	test -z "$$missing" || { echo "needed and not found here:$$missing" >&2; exit 1; }
 	@cd tests/clients && npm ci --prefer-offline --no-audit --no-fund --loglevel=error
 
 test-stack: .venv/.ready ## Bring docker-compose.yml up and kill its parts (needs Docker; about 8 minutes)

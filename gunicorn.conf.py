@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 # Where the workers keep their counts for /metrics; prometheus-client looks when it is imported. A reload reads this
-# file again and keeps the folder.
+# file again and keeps the folder. The beginning of its name is service.web.counts_folder.PREFIX.
 METRICS = os.environ.setdefault(
-    "PROMETHEUS_MULTIPROC_DIR", f"{tempfile.gettempdir()}/historical-sync-metrics-{secrets.token_hex(8)}"
+    "PROMETHEUS_MULTIPROC_DIR", f"{tempfile.gettempdir()}/historical-sync-counts-{secrets.token_hex(8)}"
 )
 
 from prometheus_client.multiprocess import mark_process_dead
 
 from service.logs import configure_logs
 from service.settings import SettingsError, load_settings
+from service.web.counts_folder import make_and_hold, remove_abandoned
 
 # A bad environment is refused once, here in the master, instead of with a traceback from every worker.
 try:
@@ -53,7 +54,8 @@ control_socket_disable = True
 
 def when_ready(_server: object) -> None:
     """Make the folder once it is sure that there is something to count."""
-    Path(METRICS).mkdir(mode=0o700, exist_ok=True)
+    remove_abandoned()
+    make_and_hold(Path(METRICS))
 
 
 def child_exit(_server: object, worker: Any) -> None:

@@ -173,7 +173,7 @@ class Origin:
         wait([answer], seconds)
         if answer.cancel():  # a future has a result or is cancelled, whatever comes at the same time
             conn.line.hang_up()
-            raise ExchangeError(f"it gave no whole answer within {seconds:g} seconds", cause="the deadline")
+            raise ExchangeError(f"it did not answer in full within {seconds:g} seconds", cause="the deadline")
         result = answer.result()
         # Where the protocol says that there is no body, one that comes all the same would be the next answer's.
         if result.status >= 200 and result.status not in (204, 304):

@@ -19,8 +19,10 @@ MIN_HMAC_SECRET_BYTES = 32
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9_.-]+(:\d{1,5})?", re.IGNORECASE | re.ASCII)
 
 
-# What pydantic begins its sentences with; ours begin with the variable.
-PYDANTICS_SUBJECT = re.compile("^(Value error,|Input|String) ")
+HOST = re.compile(r"[\w.:-]+")
+
+# What pydantic begins its sentences with, for ours begin with the variable; and how it ends some.
+PYDANTICS_OWN = re.compile("^(Value error,|Input) |, unable to parse .*$")
 
 
 class SettingsError(Exception):
@@ -106,7 +108,6 @@ class Settings(BaseSettings):
     sync_page: Literal["off", "on"] = Field("off", description="Whether the sync page is served at /: off or on")
     host: str = Field(
         "127.0.0.1",
-        pattern=r"^[\w.:-]+$",
         description="Address that the web service listens on; the image sets 0.0.0.0",
     )
     port: int = Field(8000, ge=1, le=65535, description="Port of the web service")
@@ -157,7 +158,9 @@ class Settings(BaseSettings):
     @classmethod
     def _may_be_seen(cls, value: str | None) -> str | None:
         if value is not None and _is_secret_key(value):
-            raise ValueError("is a secret key: the page shows it to everybody, and whoever has it may do everything")
+            raise ValueError(
+                "is a secret key, which the page would show to everybody: set the publishable (or anon) one"
+            )
         return value
 
     @field_validator("credentials_key", mode="before")
@@ -168,8 +171,17 @@ class Settings(BaseSettings):
             for key in keys if isinstance(keys, list) else ():
                 Fernet(key)
         except ValueError:
-            raise ValueError("is not a comma-separated list of Fernet keys") from None
+            raise ValueError(
+                "is not a comma-separated list of Fernet keys (docs/configuration.md says how to make one)"
+            ) from None
         return keys
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, value: str) -> str:
+        if not HOST.fullmatch(value):
+            raise ValueError("is no name or address of a host")
+        return value
 
     @field_validator("cors_allowed_origins", mode="before")
     @classmethod
@@ -260,4 +272,4 @@ def load_settings(kind: type[Settings] = ServiceSettings) -> Settings:
 
 def _explain(error: ValidationError) -> list[str]:
     faults = error.errors(include_input=False, include_url=False, include_context=False)
-    return [f"{'_'.join(map(str, each['loc'])).upper()} {PYDANTICS_SUBJECT.sub('', each['msg'])}" for each in faults]
+    return [f"{'_'.join(map(str, each['loc'])).upper()} {PYDANTICS_OWN.sub('', each['msg'])}" for each in faults]

@@ -78,6 +78,9 @@ def test_every_fault_is_reported_at_once_and_no_value(environment: pytest.Monkey
 
     assert sorted(re.findall(r"^  (\w+)", str(raised.value), re.MULTILINE)) == sorted(faults)
     assert "hunter" not in str(raised.value)
+    for fault in raised.value.faults:
+        assert re.match(r"[A-Z_]+ (is|should be) ", fault)
+        assert not re.search(r"unable|pattern|[Ii]nput|Value", fault)
 
 
 def test_what_is_missing_is_named(environment: pytest.MonkeyPatch) -> None:

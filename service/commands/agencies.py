@@ -1,6 +1,7 @@
 """list-agencies and start-historical-sync."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC
@@ -87,7 +88,8 @@ def _read_range(date_from: str | None, date_to: str | None) -> DateRange:
 
 
 def _refusal(fields: Mapping[str, str]) -> click.UsageError:
-    return click.UsageError("; ".join(f"--{name.replace('_', '-')} {fault}" for name, fault in fields.items()))
+    told = "; ".join(f"{name} {fault}" for name, fault in fields.items())
+    return click.UsageError(re.sub("date_(from|to)", r"--date-\1", told))
 
 
 def _json(answer: object) -> str:

@@ -26,7 +26,6 @@ LOGIN = """
     select
         current_database() as database,
         current_user as role,
-        current_setting('transaction_read_only') = 'on' as read_only,
         to_regnamespace('historical_sync') is not null and to_regrole(%(ours)s) is not null as is_migrated,
         obj_description(to_regnamespace('historical_sync'), 'pg_namespace') as mark,
         coalesce(
@@ -56,7 +55,6 @@ class Login(NamedTuple):
 
     database: str
     role: str
-    read_only: bool
     is_migrated: bool
     mark: str | None
     may: bool
@@ -96,8 +94,11 @@ def forbidden_to_serve() -> str:
 
 def _database(variable: str, url: SecretStr, ours: str, if_forbidden: str) -> Iterator[Finding]:
     """Look at the login of a URL, and whether it may do what one of our roles may."""
+    from service.migrate.preflight import look_at_server  # brings yoyo, which no other command needs
+
     try:
         with psycopg.connect(conninfo_with_defaults(url), autocommit=True) as conn:
+            unusable = list(look_at_server(conn, variable=variable))
             login = conn.cursor(row_factory=class_row(Login)).execute(LOGIN, {"ours": ours}).fetchall()[0]
             may = login.may and (ours != SERVICE or conn.execute(READS_USERS).fetchall()[0][0])
     except psycopg.OperationalError:
@@ -107,17 +108,17 @@ def _database(variable: str, url: SecretStr, ours: str, if_forbidden: str) -> It
         yield Finding(False, f"{variable} names a database that cannot be examined: {error.diag.message_primary}")
         return
     yield Finding(True, f"{variable} reaches the database {login.database} as {login.role}")
-    if login.read_only:
-        yield Finding(False, f"{variable} names a standby, which can only be read: name the primary server")
-    if not login.is_migrated:
+    if unusable:
+        yield from (Finding(False, text) for text in unusable)
+    elif not login.is_migrated:
         yield Finding(False, f"{variable} names a database that is not migrated: {MIGRATE}")
-        return
-    yield Finding(may, f"{variable} names a role that may do what {ours} may" if may else if_forbidden)
-    yield _migrations(variable, login)
+    else:
+        yield Finding(may, f"{variable} names a role that may do what {ours} may" if may else if_forbidden)
+        yield _migrations(variable, login)
 
 
 def _migrations(variable: str, login: Login) -> Finding:
-    from service.migrate import mark  # brings yoyo, which only this check needs
+    from service.migrate import mark
 
     if login.mark == mark():
         return Finding(True, f"{variable} names a database that has the migrations of this release")
@@ -199,16 +200,19 @@ def _read(credentials: Credentials, key_encrypted: bytes) -> SecretStr | None:
 def _accepted(settings: Settings, agency_id: UUID, key_encrypted: bytes | None) -> Finding:
     """Ask Ultravox about the key that a processor would use."""
     if key_encrypted is not None:
-        whose, key = f"the key of agency {agency_id}", _read(Credentials(settings.credentials_key), key_encrypted)
+        whose, mend = f"the key of agency {agency_id}", "store a valid one with set-ultravox-key"
+        key = _read(Credentials(settings.credentials_key), key_encrypted)
     else:
-        whose, key = f"ULTRAVOX_API_KEY, which agency {agency_id} uses", settings.ultravox_api_key
+        whose, mend = f"ULTRAVOX_API_KEY, which agency {agency_id} uses", "set a valid one"
+        key = settings.ultravox_api_key
     if key is None:
-        text = f"agency {agency_id} has no key that can be read: set one with set-ultravox-key, or ULTRAVOX_API_KEY"
-        return Finding(False, text)
+        how = "cannot be read" if key_encrypted is not None else "is not set"
+        return Finding(False, f"{whose}, {how}: store one for this agency with set-ultravox-key")
     try:
         ask_ultravox(settings, key)
     except KeyRefusedError:
-        return Finding(False, f"Ultravox refuses {whose}: set a valid one")
+        return Finding(False, f"Ultravox refuses {whose}: {mend}")
     except (RetryableError, JobFailedError) as error:
-        return Finding(False, f"whether Ultravox accepts {whose}, is not known: {error} (ULTRAVOX_API_URL)")
+        text = f"whether Ultravox accepts {whose}, is not known: {error.what.removesuffix('.')} (ULTRAVOX_API_URL)"
+        return Finding(False, text)
     return Finding(True, f"Ultravox accepts {whose}")

@@ -58,7 +58,7 @@ def _try(settings: Settings, api_key: SecretStr) -> str:
             " or store this one with --no-check"
         ) from None
     except (RetryableError, JobFailedError) as error:
-        click.echo(f"warning: whether Ultravox accepts the key is not known: {error}", err=True)
+        click.echo(f"warning: whether Ultravox accepts the key is not known: {error.what}", err=True)
         return "it was not tried, for Ultravox gave no answer about it (ULTRAVOX_API_URL)"
     return "Ultravox accepts it"
 

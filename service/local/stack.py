@@ -1,6 +1,7 @@
 """`make run`: embedded Postgres, migrations, a demo agency with calls in a stand-in Ultravox, gunicorn, a processor."""
 
 import os
+import re
 import shlex
 import signal
 import sys
@@ -14,7 +15,7 @@ from service.local.checkout import ROOT, STATE, jwt_secret, lock_checkout, ultra
 from service.local.demo import DEMO_APP, DEMO_PAGE_SIZE, DEMO_REQUESTS_PER_SECOND, add_demo_agency, demo_token
 from service.local.demo_calls import demo_calls
 from service.local.postgres import become_psql, embedded_postgres
-from service.local.processes import gunicorn, processor, require_free_port, wait_until_ready
+from service.local.processes import gunicorn, processor, require_free_port, wait_until_ready, wait_until_up
 from service.local.standin import Faults, StandinServer
 from service.migrate import migrate
 
@@ -24,13 +25,18 @@ if TYPE_CHECKING:
 POSTGRES = STATE / "postgres"
 DATABASE = "historical_sync"
 DEMO_CALLS = 4000
+ASKS_FOR_JOBS = """
+    select from pg_stat_activity
+    where usename = 'historical_sync_processor' and query like '%historical_sync.%'
+"""
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run(port: int) -> None:
     """Serve the local stack until SIGINT or SIGTERM."""
-    require_free_port(port)
+    # The lock first: who runs this twice has no use for another port.
     lock = lock_checkout()
+    require_free_port(port)
     for number in STOPPING:
         signal.signal(number, lambda *_: stop(0))
     with lock, embedded_postgres(POSTGRES) as server, demo_ultravox() as ultravox:
@@ -44,10 +50,12 @@ def run(port: int) -> None:
         }
         with gunicorn(port, environment, app=DEMO_APP) as web, processor(environment) as worker:
             wait_until_ready(f"http://127.0.0.1:{port}/readyz", web)
+            wait_until_up("the processor", worker, lambda: asks_for_jobs(server.get_uri()))
             print(banner(port), flush=True)
             while web.poll() is None and worker.poll() is None:
                 time.sleep(0.2)
-            stop("a part of the local stack has stopped")
+            name = "the processor" if web.poll() is None else "the service"
+            stop(f"{name} has stopped, and so does the rest of the local stack: the lines above say why")
 
 
 def stop(status: int | str) -> NoReturn:
@@ -74,6 +82,12 @@ def prepare_database(server: "PostgresServer") -> dict[str, str]:
     }
 
 
+def asks_for_jobs(server_url: str) -> bool:
+    """Tell whether a processor has come as far as its first statement."""
+    with psycopg.connect(server_url) as conn:
+        return conn.execute(ASKS_FOR_JOBS).rowcount > 0
+
+
 def demo_ultravox() -> StandinServer:
     """Return a stand-in Ultravox with the demo agency's calls of the months up to this one."""
     until = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
@@ -87,6 +101,8 @@ def banner(port: int) -> str:
     make = f"make -s -C {shlex.quote(str(ROOT))}"
     token = f"$({make} token)"
     return f"""
+The service is up, and so is the processor.
+
 Open {page} and bring the demo agency's {DEMO_CALLS} calls in.
 (Ctrl-C stops all of it; the data stays in {STATE.name}/)
 
@@ -108,13 +124,16 @@ Look at the calls themselves, with the queries of docs/data.md for example:
 """
 
 
+def read_port(text: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or not 1 <= int(text) <= 65535:
+        sys.exit(f"PORT is {text!r} and must be a number from 1 to 65535, such as in `make run PORT=8001`")
+    return int(text)
+
+
 def main() -> None:
     match sys.argv[1:]:
         case ["run"]:
-            port = os.environ.get("PORT") or "8000"
-            if not port.isdigit():
-                sys.exit(f"PORT is not a port: {port}")
-            run(int(port))
+            run(read_port(os.environ.get("PORT") or "8000"))
         case ["token"]:
             print(demo_token(jwt_secret()))
         case ["psql"]:

@@ -5,6 +5,7 @@ the role that migrates; what existing tables must be like is in service.migrate.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from psycopg import Connection
@@ -58,27 +59,31 @@ def find_obstacles(conn: Connection[Any]) -> list[str]:
 
     Raises psycopg.Error.
     """
-    for look in (_server, _rights, find_misfits):
+    for look in (partial(look_at_server, variable="DATABASE_URL"), _rights, find_misfits):
         if obstacles := list(look(conn)):
             return obstacles
     return []
 
 
-def _server(conn: Connection[Any]) -> Iterator[str]:
+def look_at_server(conn: Connection[Any], *, variable: str) -> Iterator[str]:
+    """Yield why the database that a variable names is of no use, whoever logs in.
+
+    Raises psycopg.Error.
+    """
     version, minimum = conn.info.server_version // 10_000, MINIMUM_VERSION // 10_000
     if version < minimum:
         yield (
             f"the server is Postgres {version} and must be {minimum} or later:"
-            " upgrade it, or name another one in DATABASE_URL"
+            f" upgrade it, or name another one in {variable}"
         )
     encoding = conn.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         yield (
             f"the database {conn.info.dbname} is encoded in {encoding}, which cannot hold every call's text:"
-            " create one with `encoding 'UTF8' template template0` and name it in DATABASE_URL"
+            f" create one with `encoding 'UTF8' template template0` and name it in {variable}"
         )
     if _ask(conn, "select current_setting('transaction_read_only') = 'on'"):
-        yield "the database is read-only, as a standby is: name the primary server in DATABASE_URL"
+        yield f"the database is read-only, as a standby is: name the primary server in {variable}"
 
 
 def _rights(conn: Connection[Any]) -> Iterator[str]:

@@ -16,7 +16,6 @@ from service.jobs import leases, monitoring
 from service.jobs.leases import Claim
 from service.processor.errors import StopRequested
 from service.processor.job_runner import JobResult, JobRunner
-from service.processor.progress import Progress
 from service.processor.ultravox import UltravoxClient
 from service.settings import Settings
 
@@ -32,7 +31,7 @@ log = structlog.get_logger(__name__)
 class Dispatcher:
     """A pass over the due jobs, or a watch: a thread for each job that it has claimed."""
 
-    def __init__(self, settings: Settings, database: Database, progress: Progress) -> None:
+    def __init__(self, settings: Settings, database: Database) -> None:
         self._database = database
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._jobs_at_once = settings.processor_jobs
@@ -43,9 +42,10 @@ class Dispatcher:
         )
         self._stopping = threading.Event()
         self._wake = threading.Event()
-        self._runner = JobRunner(settings, database, self._client, progress, stopping=self._stopping)
+        self._runner = JobRunner(settings, database, self._client, stopping=self._stopping)
         self._running: dict[threading.Thread, Claim] = {}
         self._results: dict[str, JobResult] = {}
+        self._failed_look: DatabaseError | None = None  # the last look for due jobs, where it failed
 
     def stop(self) -> None:
         """Finish the pages in hand and give the leases back. Safe in a signal handler."""
@@ -63,7 +63,8 @@ class Dispatcher:
     def run(self, *, watch: bool) -> None:
         """Work until no job is due, or with `watch` until stopped.
 
-        Raises DatabaseError where the database is away at a claim; a watch waits for it.
+        Raises DatabaseError where the database is away at a claim. A watch waits for it, and raises it in the end if
+        it was of no use: nothing was done, and nobody knows whether a job is due.
         """
         while not self._stopping.is_set():
             self._wake.clear()
@@ -75,15 +76,20 @@ class Dispatcher:
             self._wake.wait(POLL_SECONDS)
         self._shut_down()
         _within(REPORT_SECONDS, [_started(self._report_requests)])
+        if self._failed_look and not self._results:
+            raise self._failed_look
 
     def _claim_or_wait(self, watch: bool) -> bool:
         try:
-            return self._claim_due_jobs()
+            claimed = self._claim_due_jobs()
         except DatabaseError as error:
             if not (watch or self._running):
                 raise
+            self._failed_look = error
             log.warning("claim_failed", cause=str(error))
             return False
+        self._failed_look = None
+        return claimed
 
     def _claim_due_jobs(self) -> bool:
         claimed = False

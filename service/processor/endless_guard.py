@@ -40,7 +40,7 @@ class EndlessGuard:
         self._seen.add(known)
         too_many = self.most_known_calls is not None and self._known > self.most_known_calls
         if too_many or self._repeated >= REPEATED_PAGES or self._empty >= EMPTY_PAGES or self._barren >= BARREN_PAGES:
-            raise JobFailedError("Ultravox keeps giving next pages without new calls. Resume the job later.")
+            raise JobFailedError("Ultravox keeps giving next pages without new calls.")
 
 
 @dataclass
@@ -57,6 +57,4 @@ class ForgottenCursors:
         """Raises JobFailedError."""
         self._in_a_row = 0 if brought_calls else self._in_a_row + 1
         if self._in_a_row > FORGOTTEN_IN_A_ROW:
-            raise JobFailedError(
-                "Ultravox forgets its place in the list again and again, without new calls. Resume the job later."
-            )
+            raise JobFailedError("Ultravox forgets its place in the list again and again, without new calls.")

@@ -1,26 +1,37 @@
 """Why the import of a job ends before its end: for good, for now, or because it is told to stop."""
 
+# The people of an agency can resume a job, and ask; keys, logs and the database are out of their reach.
+RESUME_LATER = "Resume later, and tell support if that does not help."
+
 
 class JobFailedError(Exception):
-    """The job cannot go on, and no retry mends that; the message tells the people of the agency what to do."""
+    """The job cannot go on, and no retry mends that.
+
+    `what` has happened, in a sentence. The message, for the people of the agency, also says what they can do.
+    """
+
+    def __init__(self, what: str, to_do: str = RESUME_LATER) -> None:
+        super().__init__(f"{what} {to_do}")
+        self.what = what
 
 
 class KeyRefusedError(JobFailedError):
     """Ultravox does not accept the API key; `status` is its answer, None where the key was not even sent."""
 
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(f"{message} Ask whoever operates the service to set a valid one, then resume.")
+    def __init__(self, what: str, status: int | None = None) -> None:
+        super().__init__(what, "Ask support to set a valid one, then resume.")
         self.status = status
 
 
 class RetryableError(Exception):
     """Ultravox did not give a page; worth another try, not before `retry_after` seconds where it said so.
 
-    The message is fit for the people of the agency: a clause, which reschedule_job() ends.
+    `what` has happened is told to the people of the agency: a clause, which reschedule_job() ends.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, retry_after: float | None = None) -> None:
+        super().__init__(what)
+        self.what = what
         self.retry_after = retry_after
 
 

@@ -60,14 +60,13 @@ class JobRunner:
         settings: Settings,
         database: Database,
         client: UltravoxClient,
-        progress: Progress,
         *,
         stopping: threading.Event,
     ) -> None:
         self._settings = settings
         self._database = database
         self._client = client
-        self._progress = progress
+        self._progress = Progress()
         self._stopping = stopping
         self._credentials = Credentials(settings.credentials_key)
         self._limiters: dict[str, RateLimiter] = {}
@@ -114,8 +113,9 @@ class JobRunner:
         # The claim has counted a processor that died; nobody else could have failed the job.
         if claim.consecutive_failures >= self._settings.processor_max_failures:
             raise JobFailedError(
-                f"The processor broke off {claim.consecutive_failures} times in a row without storing a page of calls."
-                " Ask whoever operates the service to look into the processor's log, then resume."
+                f"The processor, which imports the calls, broke off {claim.consecutive_failures} times in a row without"
+                " storing any.",
+                "Ask support to look into its log, then resume.",
             )
 
     def _api_key(self, claim: Claim) -> SecretStr:
@@ -125,11 +125,10 @@ class JobRunner:
             except UnreadableKeyError as error:
                 log.warning("api_key_unreadable", agency_id=str(claim.agency_id), cause=str(error))
                 raise JobFailedError(
-                    "The agency's API key cannot be read."
-                    " Ask whoever operates the service to set it again, then resume."
+                    "The agency's API key cannot be read.", "Ask support to set it again, then resume."
                 ) from None
         if self._settings.ultravox_api_key is None:
-            raise JobFailedError("Agency API key not configured")
+            raise JobFailedError("Agency API key not configured.", "Ask support to set it, then resume.")
         return self._settings.ultravox_api_key
 
     def _limiter(self, api_key: SecretStr) -> RateLimiter:
@@ -145,12 +144,10 @@ class JobRunner:
             case JobFailedError():
                 return leases.fail(conn, claim, str(error))
             case RetryableError():
-                return self._reschedule(conn, claim, str(error), error.retry_after)
+                return self._reschedule(conn, claim, error.what, error.retry_after)
             case _:
                 log.error("job_interrupted", job_id=str(claim.job_id), exc_info=error)
-                return self._reschedule(
-                    conn, claim, "The import was interrupted, and the processor's log says why", None
-                )
+                return self._reschedule(conn, claim, "A fault of the service interrupted the import", None)
 
     def _reschedule(self, conn: Conn, claim: Claim, message: str, retry_after: float | None) -> Job:
         return leases.reschedule(

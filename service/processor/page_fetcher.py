@@ -94,7 +94,7 @@ class PageFetcher:
     def _wait_for_turn(self) -> None:
         if self.limiter.paused() > LONGEST_WAIT_SECONDS:
             # Another job with the same key was told so.
-            raise RetryableError("Ultravox has asked for a pause", self.limiter.paused())
+            raise RetryableError("Ultravox asked for a pause", self.limiter.paused())
         self._wait(self.limiter.reserve())
 
     def _wait_before_retry(self, attempt: int, retry_after: float | None) -> float | None:

@@ -38,7 +38,6 @@ HANDY_ANSWER = 2 * MIB
 # Three years of hours are about 4 MiB.
 LARGEST_HISTOGRAM = 8 * MIB
 LONGEST_RETRY_AFTER = 86400.0
-RESUME_LATER = "Resume the job later, and tell whoever operates the service if that does not help."
 
 log = structlog.get_logger(__name__)
 
@@ -140,15 +139,16 @@ def _page(data: bytearray, asked_at: float) -> CallPage:
     try:
         return parse_page(data, asked_at)
     except UnfollowableNextError:
-        raise JobFailedError(f"Ultravox named a next page that cannot be followed. {RESUME_LATER}") from None
+        raise JobFailedError("Ultravox named a next page that cannot be followed.") from None
     except NotAPageError as error:
-        raise RetryableError(f"Ultravox answered with something that is no page of calls ({error})") from None
+        log.warning("not_a_page", cause=str(error))
+        raise RetryableError("Ultravox answered with something that is no list of calls") from None
 
 
 def _unreached(error: ExchangeError) -> RetryableError:
     if isinstance(error, AnswerTooLargeError):
         return PageTooLargeError(f"Ultravox' answer is {error}")
-    return RetryableError(f"Ultravox cannot be reached: {error}")
+    return RetryableError(f"Ultravox gave no usable answer: {error}")
 
 
 def _failure(answer: Answer, *, has_cursor: bool) -> Exception:
@@ -158,8 +158,9 @@ def _failure(answer: Answer, *, has_cursor: bool) -> Exception:
     if status in STALE_CURSOR_STATUSES and has_cursor:
         return StaleCursorError("Ultravox has forgotten the cursor")
     if status in RETRYABLE_STATUSES or status >= 500:
-        return RetryableError(f"Ultravox answered {status}", _retry_after(answer.headers.get("Retry-After")))
-    return JobFailedError(f"Ultravox refused the request ({status}). {RESUME_LATER}")
+        what = "asked for a pause" if status == 429 else "answered with an error"
+        return RetryableError(f"Ultravox {what} ({status})", _retry_after(answer.headers.get("Retry-After")))
+    return JobFailedError(f"Ultravox refused the request ({status}).")
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -3,6 +3,7 @@
 A caller sees a code's word and text and the details it carries. What an exception says itself goes to the log.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -101,10 +102,10 @@ class ErrorCode(Enum):
     TOKEN_INVALID = Row(
         "token_invalid",
         401,
-        "The access token is invalid.",
+        "The access token is not accepted here. Sign in again.",
         "signature, issuer, audience, role or another claim is not acceptable",
     )
-    TOKEN_EXPIRED = Row("token_expired", 401, "The access token has expired.", "refresh the session")
+    TOKEN_EXPIRED = Row("token_expired", 401, "The access token has expired. Sign in again.", "refresh the session")
     SESSION_REVOKED = Row(
         "session_revoked",
         401,
@@ -114,7 +115,7 @@ class ErrorCode(Enum):
     NO_AGENCY = Row(
         "no_agency",
         403,
-        "The user does not belong to an agency.",
+        "Your account does not belong to an agency. Ask whoever manages your agency to add you.",
         "the user has no row in `users`, or no agency there",
     )
     JOB_NOT_YOURS = Row(
@@ -207,7 +208,6 @@ CODES: dict[type[Exception], ErrorCode] = {
     JobNotCancellableError: ErrorCode.JOB_NOT_CANCELLABLE,
     JobNotResumableError: ErrorCode.JOB_NOT_RESUMABLE,
     SyncAlreadyActiveError: ErrorCode.SYNC_ALREADY_ACTIVE,
-    InvalidDateRangeError: ErrorCode.INVALID_FIELDS,
     DatabaseUnavailableError: ErrorCode.DATABASE_UNAVAILABLE,
     DatabaseBusyError: ErrorCode.DATABASE_BUSY,
 }
@@ -247,12 +247,21 @@ def malformed(reason: str | None, *, status: int = 400) -> ApiError:
     return ApiError(ErrorCode.BAD_REQUEST, reason=reason, status=status, text=TOO_LARGE_TEXTS.get(status), fields={})
 
 
+def invalid_fields(fields: Mapping[str, str]) -> ApiError:
+    """Return the error that says what is wrong with which field, also in its sentence: some show nothing else of it."""
+    faults = "; ".join(f"{name} {fault}" for name, fault in fields.items())
+    code = ErrorCode.INVALID_FIELDS
+    return ApiError(code, text=f"{code.text.removesuffix('.')}: {faults}.", fields=fields)
+
+
 def as_api_error(error: Exception) -> ApiError:
     """Return how an exception is answered, whatever it is."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, HTTPException):
         return _of_werkzeug(error)
+    if isinstance(error, InvalidDateRangeError):
+        return invalid_fields(error.fields)
     code = CODES.get(type(error), ErrorCode.INTERNAL_ERROR)
     details = {name: getattr(error, name) for name in code.carries if name != "request_id"}
     reason = str(error) or (repr(error) if code is ErrorCode.INTERNAL_ERROR else None)

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from service.database import Database
 from service.web.auth import Authenticator
-from service.web.errors import ApiError, ErrorCode, malformed
+from service.web.errors import ApiError, ErrorCode, invalid_fields, malformed
 from service.web.schemas import NoQuery, faults
 
 MAX_BODY_BYTES = 16 * 1024
@@ -110,4 +110,4 @@ def _parse(schema: type[Schema], values: dict[str, Any]) -> Schema:
 
 def _refuse(fields: dict[str, str]) -> None:
     if fields:
-        raise ApiError(ErrorCode.INVALID_FIELDS, fields=fields) from None
+        raise invalid_fields(fields) from None

@@ -45,7 +45,8 @@ def _instant(value: object) -> datetime:
         with suppress(ValueError, OverflowError):
             instant = datetime.fromisoformat(value.upper())
             return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
-    raise PydanticCustomError("instant", "must be an ISO 8601 date or time, in the years 0001 to 9999")
+    text = "must be an ISO 8601 date or time, such as 2026-01-31, in the years 0001 to 9999"
+    raise PydanticCustomError("instant", text)
 
 
 def _day(value: object) -> date:

@@ -214,6 +214,7 @@ class TestSync:
         row.role("button").click()
         details = page.role("table", "History")
         details.css("li").having("too long").having("The call holds a value that cannot be stored.").wait()
+        assert "A new sync of their days tries them again." in details.text
         assert str(demo.job()["id"]) in details.text
 
     def test_a_refused_key_is_told_with_what_to_do_and_a_resume_goes_on_once_it_is_mended(
@@ -240,7 +241,7 @@ class TestSync:
         start_everything(page)
 
         page.says("Waiting; the next try is at")
-        page.css("section").having("Ultravox asked for a pause.").having("Next try at").wait()
+        page.css("section").having("Ultravox asked for a pause (429).").having("Next try at").wait()
         page.button("Cancel").click()
         page.says("The last sync was cancelled.")
 

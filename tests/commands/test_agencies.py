@@ -90,7 +90,7 @@ class TestStart:
             (["--date-from=yesterday"], "--date-from must be an ISO 8601 date or time"),
             (["--date-from="], "--date-from must be an ISO 8601 date or time"),
             (["--date-to=2026-13-01"], "--date-to must be an ISO 8601 date or time"),
-            (["--date-from=2026-02-01", "--date-to=2026-01-01"], "--date-from must be before date_to"),
+            (["--date-from=2026-02-01", "--date-to=2026-01-01"], "--date-from must be before --date-to"),
             (["--date-from=2999-01-01"], "--date-from must be in the past"),
         ],
     )

@@ -7,7 +7,7 @@ from click.testing import Result
 from cryptography.fernet import Fernet
 
 from service.local.standin import Fault, Faults, StandinServer
-from service.migrate import migrate
+from service.migrate import migrate, preflight
 from tests.support.catalog import connect
 from tests.support.commands import Operator
 from tests.support.database import Sql, add_agency, login_url
@@ -130,6 +130,26 @@ def test_a_database_that_is_away_is_told_without_its_password(doctor: Callable[.
     assert "hunter2" not in examined.output
 
 
+def test_a_database_that_nothing_can_run_on_is_told_before_anybody_migrates_it(
+    doctor: Callable[..., Result], create_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = {"DATABASE_URL": None, "SUPABASE_JWT_SECRET": None}
+    latin = create_database("template0 encoding 'LATIN1' lc_collate 'C' lc_ctype 'C'")
+    [failed] = failures(doctor(**absent, PROCESSOR_DATABASE_URL=latin))
+    assert "is encoded in LATIN1" in failed
+    assert failed.endswith("and name it in PROCESSOR_DATABASE_URL")
+    monkeypatch.setattr(preflight, "MINIMUM_VERSION", 1_000_000)
+    [failed] = failures(doctor(**absent))
+    assert "and must be 100 or later: upgrade it, or name another one in PROCESSOR_DATABASE_URL" in failed
+
+
+def test_a_standby_is_told(doctor: Callable[..., Result], database_url: str) -> None:
+    url = login_url(database_url, "historical_sync_service")
+    url += f"{'&' if '?' in url else '?'}options=-c%20default_transaction_read_only%3Don"
+    [failed] = failures(doctor(DATABASE_URL=url))
+    assert failed == "the database is read-only, as a standby is: name the primary server in DATABASE_URL"
+
+
 def test_migrations_of_another_release_are_told_and_those_that_never_were(
     doctor: Callable[..., Result], own_database_url: str, create_database: Callable[..., str]
 ) -> None:
@@ -178,13 +198,13 @@ class TestKeys:
         assert str(readable) not in failed
         of_all, of_one = failures(doctor("--agency", readable, CREDENTIALS_KEY=None))
         assert str(readable) in of_all
-        assert of_one.startswith(f"agency {readable} has no key that can be read")
+        assert of_one.startswith(f"the key of agency {readable}, cannot be read: store one")
 
     @pytest.mark.parametrize(
         ("faults", "told"),
         [
             (Faults(auth_status=401), "Ultravox refuses ULTRAVOX_API_KEY, which agency"),
-            (Faults(queue=[Fault(status=503)]), "is not known: Ultravox answered 503"),
+            (Faults(queue=[Fault(status=503)]), "is not known: Ultravox answered with an error (503)"),
         ],
         ids=["refused", "away"],
     )
@@ -204,7 +224,7 @@ class TestKeys:
         self, doctor: Callable[..., Result], sql: Sql
     ) -> None:
         [keyless] = failures(doctor("--agency", add_agency(sql)))
-        assert "has no key that can be read: set one with set-ultravox-key" in keyless
+        assert "is not set: store one for this agency with set-ultravox-key" in keyless
         [unknown] = failures(doctor("--agency", uuid4()))
         assert "there is no agency" in unknown
 

@@ -44,7 +44,7 @@ class TestSet:
         agency_id = add_agency(sql)
         done = operator.run("set-ultravox-key", agency_id, stdin="key")
         assert done.exit_code == 0
-        assert "warning: whether Ultravox accepts the key is not known: Ultravox cannot be reached" in done.stderr
+        assert "warning: whether Ultravox accepts the key is not known: Ultravox gave no usable answer" in done.stderr
         assert stored(sql, agency_id) == "key"
 
     def test_an_answer_about_something_else_is_no_refusal(self, operator: Operator, sql: Sql) -> None:

@@ -369,7 +369,9 @@ class TestTransitions:
         assert statuses == ["pending"] * 4 + ["failed"]
         failed = job(sql, job_id)
         assert failed["completed_at"] is not None
-        assert failed["error_message"] == "Given up (failures in a row: 3). The last one: 503. Resume the job later."
+        assert failed["error_message"] == (
+            "Given up (failures in a row: 3). The last one: 503. Resume later, and tell support if that does not help."
+        )
 
     def test_a_job_with_unfinished_windows_cannot_be_completed(self, lessee: Lessee, sql: Sql, job_id: UUID) -> None:
         claim, window = lessee.take()

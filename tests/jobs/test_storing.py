@@ -137,9 +137,11 @@ def test_a_trigger_of_the_project_finds_the_tables_that_it_names_without_a_schem
     assert job.sql.execute("select from public.call_log").rowcount == 4
 
 
-@pytest.mark.parametrize("errcode", ["P0001", "PT409", "P0002", "23514"])
-def test_a_call_that_a_trigger_refuses_however_is_counted_and_the_rest_goes_on(
-    job: Import, trigger: Callable[[str], None], errcode: str
+@pytest.mark.parametrize(
+    ("errcode", "rule"), [("P0001", "trigger"), ("PT409", "trigger"), ("P0002", "trigger"), ("23514", "constraint")]
+)
+def test_a_call_that_a_trigger_refuses_however_is_counted_with_the_reason_and_the_rest_goes_on(
+    job: Import, trigger: Callable[[str], None], errcode: str, rule: str
 ) -> None:
     trigger(
         f"if new.ultravox_call_id = 'call-003' then raise exception 'no' using errcode = '{errcode}'; end if;"
@@ -149,6 +151,8 @@ def test_a_call_that_a_trigger_refuses_however_is_counted_and_the_rest_goes_on(
     job.run()
     assert job.counts() == (7, 6, 0, 1)
     assert "call-003" not in job.rows()
+    [failed] = job.sql.execute("select failure from historical_sync.listed_calls where failure is not null").fetchall()
+    assert failed["failure"].endswith(f"a rule of the database: a {rule} of the table calls.")
 
 
 def test_a_call_that_a_trigger_keeps_out_silently_does_not_pass_for_one_that_was_there(

@@ -1,4 +1,5 @@
-"""The secrets of the compose stack: made up in development, insisted on in production."""
+"""The settings of the compose stack, each for those who use it; its secrets: made up in development, insisted on in
+production."""
 
 import os
 import subprocess
@@ -6,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from psycopg.conninfo import conninfo_to_dict
 
 from service.local import compose
+from service.settings import Settings
 from tests.support.paths import ROOT
 
 NEEDED = ("POSTGRES_PASSWORD", "OWNER_DATABASE_URL", "DATABASE_URL", "PROCESSOR_DATABASE_URL", "CREDENTIALS_KEY")
@@ -85,3 +88,42 @@ def test_production_has_no_demo_and_no_generated_secret(command: str) -> None:
     )
     assert refused.returncode == 1
     assert "this is for development" in refused.stderr
+
+
+CONTAINERS = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+WEB, PROCESSOR = "service", "processor"
+# What each of the two has to itself, by the beginnings of the names.
+OF_ONE = {
+    WEB: ("DATABASE_URL", "DATABASE_POOL_SIZE", "SUPABASE_", "CORS_", "SYNC_", "WEB_"),
+    PROCESSOR: ("PROCESSOR_", "ULTRAVOX_", "CREDENTIALS_", "LEASE_"),
+}
+
+
+def variables(container: str) -> set[str]:
+    return set(CONTAINERS[container]["environment"])
+
+
+def test_every_setting_reaches_a_container() -> None:
+    settings = {name.upper() for name in Settings.model_fields}
+    assert settings - variables(WEB) - variables(PROCESSOR) == {"HOST"}  # which the image sets
+
+
+@pytest.mark.parametrize(("container", "other"), [(WEB, PROCESSOR), ("demo-page", PROCESSOR), (PROCESSOR, WEB)])
+def test_a_container_gets_nothing_that_only_another_uses(container: str, other: str) -> None:
+    assert [name for name in variables(container) if name.startswith(OF_ONE[other])] == []
+    assert [name for name in variables(other) if name.startswith(OF_ONE[other])] != []
+
+
+@pytest.mark.parametrize("container", [name for name in CONTAINERS if "SECRETS" in CONTAINERS[name]["environment"]])
+def test_a_generated_secret_gives_way_to_one_that_is_set(container: str) -> None:
+    assert set(CONTAINERS[container]["environment"]["SECRETS"].split()) < variables(container)
+
+
+def test_an_environment_is_passed_on_with_the_secrets_that_it_names_and_lacks(tmp_path: Path) -> None:
+    for name in ("WANTED", "SET", "OTHER"):
+        (tmp_path / name).write_text(f"generated {name}")
+    script = (ROOT / "deploy/entrypoint.sh").read_text().replace("/run/secrets-volume", str(tmp_path))
+    environment = {"PATH": os.environ["PATH"], "SECRETS": "WANTED SET ABSENT", "SET": "my own"}
+    passed = subprocess.check_output(["sh", "-c", script, "sh", "env"], env=environment, text=True).splitlines()
+    assert {"WANTED=generated WANTED", "SET=my own"} < set(passed)
+    assert not [line for line in passed if line.startswith(("OTHER", "ABSENT"))]

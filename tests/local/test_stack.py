@@ -20,6 +20,7 @@ import urllib3
 
 from service.local.demo import add_demo_agency
 from service.local.postgres import embedded_postgres
+from service.local.stack import read_port
 from service.migrate import migrate
 from tests.support.catalog import connect
 from tests.support.paths import ROOT
@@ -131,7 +132,9 @@ def test_the_printed_curl_line_starts_a_sync_and_then_finds_it_active(running: s
 
 def test_what_it_says_to_open_is_the_page_where_the_demo_user_is_signed_in(running: subprocess.Popen[str]) -> None:
     assert running.stdout is not None
-    page = next(line for line in running.stdout if line.startswith("Open ")).split()[1]
+    said = iter(running.stdout)
+    assert next(line for line in said if " up" in line) == "The service is up, and so is the processor.\n"
+    page = next(line for line in said if line.startswith("Open ")).split()[1]
     assert "<title>" in urllib3.request("GET", page).data.decode()
     assert urllib3.request("GET", f"{page}sync-page/config.json").json()["demo"] is True
     from_the_page = {"Sec-Fetch-Site": "same-origin"}
@@ -171,18 +174,40 @@ def test_a_port_in_use_is_said_before_anything_starts(checkout: Path) -> None:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert result.returncode != 0
-    assert f"port {port} cannot be used" in result.stderr
-    assert not (checkout / ".local").exists()
+    assert f"port {port} is in use by another program: choose another one, such as `make run PORT=" in result.stderr
+    assert [path.name for path in (checkout / ".local").iterdir()] == ["lock"]
 
 
-def test_a_second_stack_of_the_same_checkout_is_refused(running: subprocess.Popen[str], checkout: Path) -> None:
-    assert all(printed_curls(running))
+@pytest.mark.parametrize("text", ["0", "65536", "http", "80 80", "²"])
+def test_a_port_that_is_none_is_said_with_what_it_must_be(text: str) -> None:
+    with pytest.raises(SystemExit, match=re.escape(f"PORT is {text!r} and must be a number from 1 to 65535")):
+        read_port(text)
+
+
+def test_a_second_stack_of_the_same_checkout_is_refused_and_told_how_to_stop_the_first(
+    running: subprocess.Popen[str], checkout: Path
+) -> None:
+    start, _ = printed_curls(running)
+    [port] = re.findall(r":(\d+)/", start)
+    command = ["make", "-C", str(checkout), "run", f"PORT={port}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert result.returncode != 0
+    [process] = re.findall(r"running already, as process (\d+): .* with `kill \1`", result.stderr)
+    assert int(process) in {child.pid for child in psutil.Process(running.pid).children(recursive=True)}
+    assert "PORT=" not in result.stderr
+    assert running.poll() is None
+
+
+def test_nothing_is_said_to_be_up_where_the_processor_does_not_start(checkout: Path) -> None:
+    with (checkout / "service" / "processor" / "dispatcher.py").open("a") as module:
+        module.write("\n\nDispatcher.run = lambda *_, **__: exit(3)\n")
     command = ["make", "-C", str(checkout), "run", f"PORT={free_port()}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert result.returncode != 0
-    assert "running already" in result.stderr
-    assert running.poll() is None
+    assert "the processor did not start (exit code 3)" in result.stderr
+    assert " up" not in result.stdout
 
 
 def test_make_help_lists_every_target(checkout: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_stored_key_that_is_none_fails_its_job_at_once_with_a_sentence_to_act_
         row = job(sql, job_id)
         assert (row["status"], row["attempt"]) == ("failed", 1)
         assert row["error_message"] == (
-            "The agency's API key cannot be read. Ask whoever operates the service to set it again, then resume."
+            "The agency's API key cannot be read. Ask support to set it again, then resume."
         )
     for job_id in odd:
         row = job(sql, job_id)

@@ -142,8 +142,9 @@ class TestKeys:
     def test_without_any_key_the_job_fails_and_the_pass_does_not(self, processors: Processors, sql: Sql) -> None:
         job_id = add_job(sql, add_agency(sql))
         result = processors.run(None, ULTRAVOX_API_KEY="").result
-        assert (result["status"], result["error"]) == ("failed", "Agency API key not configured")
-        assert job(sql, job_id)["error_message"] == "Agency API key not configured"
+        told = "Agency API key not configured. Ask support to set it, then resume."
+        assert (result["status"], result["error"]) == ("failed", told)
+        assert job(sql, job_id)["error_message"] == told
 
     @pytest.mark.parametrize("refusal", [401, 403])
     def test_a_rejected_key_fails_the_job_at_once(self, processors: Processors, sql: Sql, refusal: int) -> None:

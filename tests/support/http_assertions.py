@@ -15,6 +15,7 @@ def assert_error(response: TestResponse, status: int, code: str, *, fields: list
     assert body["code"] == code
     assert body["error"].endswith(".")
     assert sorted(body.get("fields", [])) == sorted(fields or [])
+    assert all(f"{name} {fault}" in body["error"] for name, fault in body.get("fields", {}).items())
     assert ("fields" in body) == (status == 400)
     assert ("request_id" in body) == (status >= 500)
     assert ("Retry-After" in response.headers) == (status == 503)

@@ -1,7 +1,9 @@
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
+import psutil
 import urllib3
 from flask import Flask
 from flask.testing import FlaskClient
@@ -9,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.database import Sql, add_agency, login_url, url_with
 from tests.support.serving import Serve, children
+from tests.support.waiting import wait_until
 
 START = "/functions/v1/start-historical-sync"
 
@@ -106,3 +109,31 @@ def test_the_counts_are_right_across_all_workers_and_survive_a_worker(serve: Ser
 
     labels = (("method", "POST"), ("route", "/start-historical-sync"), ("status", "401"))
     assert samples(text)["historical_sync_http_request_duration_seconds_count", labels] == 40
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_what_a_killed_server_has_counted_is_removed_by_the_next_one_and_what_a_living_one_counts_is_not(
+    serve: Serve, tmp_path: Path
+) -> None:
+    def folders() -> set[Path]:
+        return set(tmp_path.glob("historical-sync-*"))
+
+    with serve() as killed:
+        workers = psutil.Process(killed.process.pid).children()
+    wait_until(lambda: all(map(has_ended, workers)))
+    abandoned = folders()
+    with serve():
+        living = folders()
+        assert (len(abandoned), len(living), abandoned & living) == (1, 1, set())
+        with serve() as other:
+            assert len(folders()) == 2
+            assert living < folders()
+            other.process.terminate()
+            other.process.wait()
+            assert folders() == living

@@ -17,9 +17,9 @@ as $$
         array[
             case left(p_sqlstate, 2)
                 when '22' then 'The call holds a value that cannot be stored.'
-                when '23' then 'The call breaks a rule of the table calls.'
+                when '23' then 'The call breaks a rule of the database: a constraint of the table calls.'
                 when '54' then 'The call is too large or too deeply nested to be stored.'
-                else 'A trigger of the table calls refuses the call.'
+                else 'The call is refused by a rule of the database: a trigger of the table calls.'
             end
         ]
     )

@@ -24,7 +24,10 @@ begin
     if v_failures >= p_max_failures then
         return query select * from historical_sync.fail_job(
             p_job_id, p_fencing_token,
-            format('Given up (failures in a row: %s). The last one: %s. Resume the job later.', v_failures, p_error)
+            format(
+                'Given up (failures in a row: %s). The last one: %s. Resume later, and tell support if that does not help.',
+                v_failures, p_error
+            )
         );
         return;
     end if;

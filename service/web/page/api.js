@@ -46,7 +46,7 @@ async function asRefusal(error) {
   if (!(error.context instanceof Response)) return new CallError('The service does not answer.');
   const { status, headers } = error.context;
   const body = await error.context.json().catch(() => ({}));
-  return new CallError(body.error ?? `The service answered ${status}.`, {
+  return new CallError(body.error ?? `The service answered with an error (${status}).`, {
     status,
     code: body.code,
     job: body.job,

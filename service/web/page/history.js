@@ -82,5 +82,6 @@ function Details({ job, found, user }) {
 function Failures({ failures, count }) {
   return html`<h3>${plural(Math.max(count, failures.length), 'call')} could not be stored</h3>
     <ul class="failures">${failures.map((failure) => html`<li key=${failure.call_id}><code>${failure.call_id}</code> ${failure.reason}</li>`)}</ul>
+    <p class="fine">A new sync of their days tries them again. If they still cannot be stored, tell support.</p>
     ${count > failures.length && html`<p class="fine">These are the first ${calls(failures.length)}.</p>`}`;
 }

@@ -1,7 +1,7 @@
 // The active job with its progress, or what became of the last one.
 import { html, useKeptFocus, useRef, useTick } from './ui.js';
 import {
-  ACTIVITIES, activity, advice, ago, calls, clock, duration, isActive, number, plural, rangeOf, rate, time, timeLeft,
+  ACTIVITIES, activity, ago, calls, clock, duration, isActive, number, plural, rangeOf, rate, time, timeLeft,
 } from './words.js';
 
 // A processor claims a job within a second, and tells of itself every few.
@@ -59,19 +59,17 @@ function counts(job) {
 function waitsFor(job, doing) {
   if (doing === 'waiting') {
     const left = Date.parse(job.next_attempt_at) - clock.now();
-    const isAsked = /\b429\b/.test(job.error_message ?? '');
-    const why = isAsked ? 'Ultravox asked for a pause' : job.error_message ?? 'The service waits before it goes on';
-    return html`<div class="notice"><p>${sentence(why)}</p>
+    return html`<div class="notice"><p>${sentence(job.error_message ?? 'The service waits before it goes on')}</p>
       <p>Next try at ${time(job.next_attempt_at, { seconds: left < 600_000 })}, in ${duration(left)}. What has arrived stays.</p></div>`;
   }
   if (doing === 'retrying') return html`<div class="notice"><p>${sentence(job.error_message)}</p><p>The next try is due now.</p></div>`;
   const since = clock.now() - Date.parse(job.last_activity_at ?? job.created_at);
   // When a job was resumed nobody tells.
   if (job.status === 'pending' && job.attempt === 0 && since > LONG_PENDING_MS) {
-    return html`<div class="notice"><p>It has waited for ${duration(since)}: what imports calls is busy, or does not run. It starts by itself; you can leave this page.</p></div>`;
+    return html`<div class="notice"><p>It has waited for ${duration(since)}: what imports calls is busy, or does not run. It starts by itself; you can leave this page. If it does not start for long, tell support.</p></div>`;
   }
   if (job.status === 'in_progress' && since > LONG_SILENT_MS) {
-    return html`<div class="notice"><p>The processor has not been heard of for ${duration(since)}. If it is gone, another one takes over and goes on from there.</p></div>`;
+    return html`<div class="notice"><p>Nothing has been heard of this sync for ${duration(since)}. If it has broken off, it is taken up again by itself and goes on from here.</p></div>`;
   }
   return null;
 }
@@ -119,8 +117,8 @@ function Completed({ job, sync, state }) {
 function Stopped({ job, sync, state }) {
   const isFailed = job.status === 'failed';
   return html`
-    ${isFailed && html`<div class="notice error"><p><strong>${sentence(job.error_message ?? 'The service gave no reason')}</strong></p><p>${advice(job)}</p></div>`}
-    <p>${job.processed_calls ? `Stopped after ${counts(job)}` : 'Stopped before the first call'}. ${isFailed ? '' : 'What has come stays here; resume goes on from there.'}</p>
+    ${isFailed && html`<div class="notice error"><p><strong>${sentence(job.error_message ?? 'The service gave no reason')}</strong></p></div>`}
+    <p>${job.processed_calls ? `Stopped after ${counts(job)}` : 'Stopped before the first call'}. What has come stays here; resume goes on from there.</p>
     <div class="actions">
       <button class="primary" onClick=${() => sync.resume(job)} aria-disabled=${Boolean(state.busy)}>${state.busy === 'resuming' ? 'Resuming…' : 'Resume'}</button>
     </div>`;

@@ -199,8 +199,7 @@ export class Sync {
       this.#set({ alert: { text: 'This sync cannot be resumed any more. Start a new one.' } });
     } else {
       const what = { starting: 'The sync was not started.', cancelling: 'The sync was not cancelled.', resuming: 'The sync was not resumed.' }[busy];
-      const fields = Object.entries(error.fields ?? {}).map(([field, fault]) => ` ${field === 'date_from' ? 'From' : field === 'date_to' ? 'To' : field} ${fault}.`).join('');
-      this.#set({ alert: { text: `${what} ${error.message}${fields}`, requestId: error.requestId, whenBack: error.isAway && `${what} Try it again.` } });
+      this.#set({ alert: { text: `${what} ${error.message}`, requestId: error.requestId, whenBack: error.isAway && `${what} Try it again.` } });
     }
   }
 

@@ -162,12 +162,3 @@ export function statusOf({ job, cancelling, loaded }) {
   if (doing === 'waiting') return `Waiting; the next try is at ${time(job.next_attempt_at)}.`;
   return `${ACTIVITIES[doing]}.`;
 }
-
-// What to do about a failed job, by what its message says.
-export function advice(job) {
-  const said = job.error_message ?? '';
-  if (/API key/.test(said)) return 'Have the agency’s Ultravox API key set (set-ultravox-key), then resume. Nothing that has arrived is lost.';
-  if (/processor/i.test(said)) return 'Whoever runs the service finds the cause in the processor’s log. Resume afterwards.';
-  if (/Ultravox/.test(said)) return 'Resume in a while: it goes on where it stopped. If it fails again, ask Ultravox’ support.';
-  return 'Resume goes on where it stopped. If it fails again, start a new sync.';
-}
