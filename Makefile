@@ -8,17 +8,25 @@ JOBS := 4
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run token psql migrate test test-clients test-stack check docs pictures bench .clients
+.PHONY: help install run token psql migrate test test-clients test-stack test-deploy check docs pictures bench .clients .machine
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv/.ready: requirements.txt requirements-dev.txt
+# What production runs, and on top of it what development needs.
+.venv/.installed: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed (make PYTHON=/path/to/python3)" >&2; exit 1; }
 	@echo "setting up .venv with $(PYTHON)" >&2
 	@$(PYTHON) -m venv .venv >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt >&2
+	@touch $@
+
+.venv/.ready: .venv/.installed requirements-dev.txt
+	@echo "adding what development needs" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt >&2
 	@touch $@
+
+install: .venv/.installed ## Set up .venv with what production runs, and nothing else
 
 run: .venv/.ready ## Serve the local stack on PORT (8000): Postgres, a demo agency, gunicorn
 	@$(BIN)/python -m service.local.stack run
@@ -47,7 +55,18 @@ pictures: .clients ## Take the pictures of the page anew
 test-stack: .venv/.ready ## Bring docker-compose.yml up and kill its parts (needs Docker; about 8 minutes)
 	@$(BIN)/pytest tests/stack
 
-migrate: .venv/.ready ## Apply the migrations to DATABASE_URL
+test-deploy: .machine .venv/.ready ## Follow docs/operate.md on a Debian of its own (as root; about 3 minutes)
+	@flock --verbose /run/lock/historical-sync-test-deploy $(BIN)/pytest tests/deploy
+
+# Two machines at once would share their control groups, and end each other's services: hence the lock.
+.machine:
+	@missing=; for tool in debootstrap systemd-nspawn unshare setpriv nsenter flock ip git; do \
+		command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	test "$$(id -u)" = 0 || missing="$$missing root"; \
+	test -z "$$missing" || { echo "what is missing here is needed:$$missing" \
+		"(apt-get install debootstrap systemd-container util-linux iproute2 git)" >&2; exit 1; }
+
+migrate: .venv/.installed ## Apply the migrations to DATABASE_URL
 	@$(BIN)/python -m service.migrate
 
 test: .venv/.ready ## Run the tests on a real Postgres (TEST_DATABASE_URL, testcontainers or embedded)

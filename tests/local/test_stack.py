@@ -44,7 +44,8 @@ def copy_to(copy: Path) -> Path:
     for name in ("Makefile", "wsgi.py", "gunicorn.conf.py", "requirements.txt", "requirements-dev.txt"):
         shutil.copy(ROOT / name, copy / name)
     (copy / ".venv").symlink_to(Path(sys.prefix))
-    (copy / ".venv" / ".ready").touch()
+    for made in (".installed", ".ready"):
+        (copy / ".venv" / made).touch()
     return copy
 
 

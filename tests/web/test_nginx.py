@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,7 +14,9 @@ from service.web.openapi import build_document
 from service.web.operations import OPERATIONS, PREFIX, Operation
 from tests.support.paths import ROOT
 
-TEMPLATE = (ROOT / "deploy/nginx/default.conf.template").read_text()
+# What the compose stack's server and the site of a Debian machine share, as it stands in either of them.
+SHARED = ROOT / "deploy/nginx/historical-sync"
+TEMPLATE = (SHARED / "http.conf").read_text() + textwrap.indent((SHARED / "server.conf").read_text(), "    ")
 # `location`, what it is of as a regular expression, and what is in it.
 LOCATIONS = [
     (f"{name}$" if sign == "= " else name, body)
@@ -21,7 +24,7 @@ LOCATIONS = [
         r"^    location ([=~] )?(\S+) \{\n(.*?)^    \}", TEMPLATE, re.MULTILINE | re.DOTALL
     )
 ]
-PAGES = {name.rstrip("$"): body for name, body in LOCATIONS if "include snippets/error.conf" in body}
+PAGES = {name.rstrip("$"): body for name, body in LOCATIONS if "include historical-sync/error.conf" in body}
 FOR_THE_INSIDE = {"/metrics", "/readyz"}
 
 
