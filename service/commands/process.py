@@ -11,7 +11,6 @@ from service.commands.common import explain, read_settings
 from service.database import Database
 from service.errors import DatabaseError
 from service.processor.dispatcher import Dispatcher
-from service.processor.listener import listen
 from service.processor.progress import choose_progress
 from service.settings import Settings, SettingsError
 
@@ -47,8 +46,6 @@ def _work(settings: Settings, watch: bool, max_seconds: float | None) -> list[di
     progress = choose_progress()
     dispatcher = Dispatcher(settings, Database.of_processor(settings), progress)
     _stop_at(dispatcher, max_seconds)
-    if watch:
-        threading.Thread(target=listen, args=(settings.processor_url(), dispatcher.wake), daemon=True).start()
     try:
         dispatcher.run(watch=watch)
     finally:
