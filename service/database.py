@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from select import POLLIN, poll
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
@@ -32,6 +31,9 @@ from service.settings import Settings
 
 LEASE_LOST = "HS001"  # raised by historical_sync.hold_lease()
 WATCH_SECONDS = 0.5
+# Executions of a statement on a connection, after which it is prepared there, in a round trip of its own: psycopg's
+# default.
+PREPARE_AFTER = 5
 # The windows of a job take turns at its row; more connections would only wait there.
 CONNECTIONS_PER_JOB = 4
 PROCESSOR_STATEMENT_SECONDS = 30.0
@@ -109,7 +111,6 @@ class Database:
         self._watching = threading.Lock()
         self._pool: ConnectionPool[Conn] = ConnectionPool(
             conninfo_with_defaults(url),
-            # Prepared statements do not survive a pooler in transaction mode.
             kwargs={"autocommit": True, "prepare_threshold": None, "row_factory": dict_row},
             min_size=1,
             max_size=size,
@@ -184,6 +185,8 @@ class Database:
         return {state: stats.get(name, 0) for state, name in names.items()}
 
     def _open(self) -> None:
+        if not self._pool.closed:
+            return
         self._pool.open()
         if self._watching.acquire(blocking=False):
             threading.Thread(target=self._watch, daemon=True).start()
@@ -202,7 +205,7 @@ class Database:
         deadline = time.monotonic() + self._pool.timeout
         while True:
             conn = self._pool.getconn(timeout=max(0.0, deadline - time.monotonic()))
-            if not hung_up(conn):
+            if not has_hung_up(conn):
                 return conn
             conn.close()
             self._pool.putconn(conn)
@@ -227,6 +230,8 @@ class Database:
             where name = 'statement_timeout' and current_setting('lock_timeout') = '0'
             """
         )
+        if is_of_one_server_process(conn):
+            conn.prepare_threshold = PREPARE_AFTER
 
 
 def conninfo_with_defaults(url: SecretStr) -> str:
@@ -242,14 +247,27 @@ def hang_up(conn: Connection[Any]) -> None:
         own.shutdown(socket.SHUT_RDWR)
 
 
-def hung_up(conn: Connection[Any]) -> bool:
-    """Tell whether the server has said something unasked: it says goodbye, or nothing more, before it goes away.
+def has_hung_up(conn: Connection[Any]) -> bool:
+    """Tell whether the server has gone away since this connection was last used.
 
-    Asks the socket, not the server: a query would double the round trips of every request.
+    Reads what has arrived, and asks the server nothing: a query would double the round trips of every request.
     """
-    poller = poll()
-    poller.register(conn.fileno(), POLLIN)
-    return bool(poller.poll(0))
+    try:
+        conn.pgconn.consume_input()  # its goodbye, if it has said one
+        conn.pgconn.consume_input()  # and the end of the connection after that
+    except OperationalError:
+        return True
+    return False
+
+
+def is_of_one_server_process(conn: Connection[Any]) -> bool:
+    """Tell whether all statements of a connection meet the same server process, so that they can be prepared.
+
+    A pooler in transaction mode hands each of them to another one. It gives itself away: the process that answers is
+    not the one that it has announced (BackendKeyData in the PostgreSQL documentation, section 54.7).
+    """
+    row = conn.execute("select pg_backend_pid() as pid").fetchone()
+    return row is not None and row["pid"] == conn.info.backend_pid
 
 
 def translate(error: Error) -> DatabaseError | LeaseLostError:

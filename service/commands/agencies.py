@@ -1,6 +1,5 @@
 """list-agencies and start-historical-sync."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from service.errors import AgencyNotFoundError, InvalidDateRangeError, SyncAlrea
 from service.jobs import operators
 from service.jobs.operators import Agency
 from service.web.errors import as_api_error
-from service.web.responses import Json
+from service.web.responses import to_json
 from service.web.schemas import DateRange, PendingJob, faults
 
 
@@ -71,13 +70,13 @@ def start_historical_sync(agency_id: UUID, date_from: str | None, date_to: str |
         try:
             job_id = operators.start(database, agency_id, wanted.date_from, wanted.date_to)
         except SyncAlreadyActiveError as error:
-            click.echo(_json(as_api_error(error).body()))
+            click.echo(to_json(as_api_error(error).body()))
             raise click.exceptions.Exit(1) from error
         except InvalidDateRangeError as error:
             raise _refusal(error.fields) from error
         except AgencyNotFoundError as error:
             raise click.ClickException(str(error)) from error
-    click.echo(_json(PendingJob(job_id)))
+    click.echo(to_json(PendingJob(job_id)))
 
 
 def _read_range(date_from: str | None, date_to: str | None) -> DateRange:
@@ -90,7 +89,3 @@ def _read_range(date_from: str | None, date_to: str | None) -> DateRange:
 def _refusal(fields: Mapping[str, str]) -> click.UsageError:
     told = "; ".join(f"{name} {fault}" for name, fault in fields.items())
     return click.UsageError(re.sub("date_(from|to)", r"--date-\1", told))
-
-
-def _json(answer: object) -> str:
-    return json.dumps(answer, default=Json.default, ensure_ascii=False)

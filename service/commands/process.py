@@ -11,7 +11,6 @@ from service.commands.common import explain, read_settings
 from service.database import Database
 from service.errors import DatabaseError
 from service.processor.dispatcher import Dispatcher
-from service.processor.listener import listen
 from service.settings import Settings, SettingsError
 
 
@@ -45,8 +44,6 @@ def _work(settings: Settings, watch: bool, max_seconds: float | None) -> list[di
     """Return what has become of each job. Raises DatabaseError."""
     dispatcher = Dispatcher(settings, Database.of_processor(settings))
     _stop_at(dispatcher, max_seconds)
-    if watch:
-        threading.Thread(target=listen, args=(settings.processor_url(), dispatcher.wake), daemon=True).start()
     dispatcher.run(watch=watch)
     return [result.as_json() for result in dispatcher.results()]
 

@@ -24,15 +24,24 @@ from service.jobs.job import JOB_FIELDS, Job, JobWithFailures
 from service.jobs.pending import make_pending
 from service.jobs.principal import Principal
 
-# Every statement begins so, and goes on with what the user wants as `wanted`: one round trip tells who asks and does
-# it.
-FOR_CALLER = """
-    select caller.revocation, caller.agency_id as caller_agency_id, wanted.*
-    from historical_sync.caller(%(user_id)s, %(session_id)s) as caller
-    left join lateral
-"""
+# What of `wanted` is the job as callers see it. Named one by one: a statement that is prepared must go on returning
+# the same columns while a migration adds one to the view.
+JOB = ", ".join(f"wanted.{name}" for name in JOB_FIELDS)
+
+
+def for_caller(columns: LiteralString, wanted: LiteralString) -> LiteralString:
+    """Return a statement that tells who asks and does what the user wants, in one round trip."""
+    return f"""
+        select caller.revocation, caller.agency_id as caller_agency_id, {columns}
+        from historical_sync.caller(%(user_id)s, %(session_id)s) as caller
+        left join lateral {wanted}
+    """  # noqa: S608  # constants of this module
+
+
 # Without an agency nothing is created: the condition is looked at before the function is called.
-CREATE_JOB = """
+CREATE_JOB = for_caller(
+    "wanted.id",
+    """
     (
         select historical_sync.create_job(
             p_agency_id => caller.agency_id,
@@ -42,25 +51,31 @@ CREATE_JOB = """
         ) as id
         where caller.agency_id is not null
     ) as wanted on true
-"""
-RESUME_JOB = "historical_sync.resume_job(caller.agency_id, %(job_id)s) as wanted on true"
-CANCEL_JOB = "historical_sync.cancel_job(caller.agency_id, %(job_id)s) as wanted on true"
-ACTIVE_JOB = "historical_sync.active_job(caller.agency_id) as wanted on true"
-LATEST_JOB = "historical_sync.latest_job(caller.agency_id) as wanted on true"
-FIND_JOB = """
-    (
-        select job.*, historical_sync.job_failures(job.id) as failures
-        from historical_sync.find_job(%(job_id)s) as job
-    ) as wanted on true
-"""
-LIST_JOBS = """
+    """,
+)
+CHANGED = "wanted.agency_id, wanted.status, wanted.changed"
+RESUME_JOB = for_caller(CHANGED, "historical_sync.resume_job(caller.agency_id, %(job_id)s) as wanted on true")
+CANCEL_JOB = for_caller(CHANGED, "historical_sync.cancel_job(caller.agency_id, %(job_id)s) as wanted on true")
+ACTIVE_JOB = for_caller(JOB, "historical_sync.active_job(caller.agency_id) as wanted on true")
+LATEST_JOB = for_caller(JOB, "historical_sync.latest_job(caller.agency_id) as wanted on true")
+FIND_JOB = for_caller(
+    "wanted.agency_id, historical_sync.job_failures(wanted.id) as failures, " + JOB,
+    "historical_sync.find_job(%(job_id)s) as wanted on true",
+)
+LIST_JOBS = for_caller(
+    JOB,
+    """
     historical_sync.list_jobs(caller.agency_id, %(before)s, %(limit)s) as wanted on true
     order by wanted.created_at desc, wanted.id desc
-"""
-COVERAGE = """
+    """,
+)
+COVERAGE = for_caller(
+    "wanted.day, wanted.stored, wanted.source, wanted.state, wanted.checked_at",
+    """
     historical_sync.coverage(caller.agency_id, %(first_day)s::date, %(last_day)s::date) as wanted on true
     order by wanted.day
-"""
+    """,
+)
 
 
 def start(database: Database, principal: Principal, date_from: datetime | None, date_to: datetime | None) -> UUID:
@@ -142,7 +157,7 @@ def _ask(database: Database, principal: Principal, statement: LiteralString, **p
     """Run a statement for a user, and return its rows: one at least."""
     names = {"user_id": principal.user_id, "session_id": principal.session_id, **parameters}
     with database.connection() as conn:
-        rows = conn.execute(FOR_CALLER + statement, names).fetchall()
+        rows = conn.execute(statement, names).fetchall()
     if rows[0]["revocation"]:
         raise SessionRevokedError(rows[0]["revocation"])
     if rows[0]["caller_agency_id"] is None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import urllib3
 
@@ -19,10 +20,10 @@ START_SECONDS = 120  # on a machine that is busy with other things
 
 
 def gunicorn(
-    port: int, environment: dict[str, str], *, app: str = "wsgi:app"
+    port: int, environment: dict[str, str], *, app: str = "wsgi:app", stderr: Any = None
 ) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """Run gunicorn as in production; on loopback, its default."""
-    return child(["gunicorn", app], {**environment, "PORT": str(port)})
+    return child(["gunicorn", app], {**environment, "PORT": str(port)}, stderr=stderr)
 
 
 def processor(environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
@@ -30,14 +31,15 @@ def processor(environment: dict[str, str]) -> AbstractContextManager[subprocess.
 
 
 @contextmanager
-def child(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def child(command: list[Any], environment: dict[str, str], *, stderr: Any = None) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command of this virtual environment until the block ends."""
     process = subprocess.Popen(
-        [Path(sys.executable).with_name(command[0]), *command[1:]],
+        [Path(sys.executable).parent / command[0], *command[1:]],
         cwd=ROOT,
         env={**_clean_environment(), **environment},
         # Ctrl-C in a terminal reaches the whole group; the order of stopping is ours.
         start_new_session=True,
+        stderr=stderr,
     )
     try:
         yield process

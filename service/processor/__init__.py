@@ -12,5 +12,5 @@ ultravox         one request to the API, and what its answer means
 call_page        an answer taken apart: calls, the next page, the total
 histogram        the other answer taken apart: how many calls Ultravox counts
 
-Beside it: credentials (the agencies' API keys), progress and listener; service/commands starts it all.
+Beside it: credentials (the agencies' API keys) and progress; service/commands starts it all.
 """

@@ -4,6 +4,7 @@ Knows PyJWT; knows neither Flask nor SQL. What only the database can tell, such 
 the statement that serves the request (see service/jobs/people.py).
 """
 
+import json
 import math
 import re
 from typing import Any
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import jwt
 from jwt import PyJWK
+from jwt.utils import base64url_decode, base64url_encode
 from pydantic import SecretStr
 
 from service.jobs.principal import Principal
@@ -30,7 +32,7 @@ class Authenticator:
     def __init__(self, supabase_url: str | None, jwt_secret: SecretStr | None) -> None:
         self._issuer = f"{supabase_url}/auth/v1" if supabase_url else None
         self._jwks = Jwks(jwks_url(supabase_url)) if supabase_url else None
-        self._secret = jwt_secret
+        self._secret = _as_key(jwt_secret) if jwt_secret else None
 
     def authenticate(self, authorization: str | None) -> Principal:
         """Return the principal of an Authorization header's value.
@@ -54,11 +56,11 @@ class Authenticator:
             ) from None
 
     def _verify(self, token: str) -> Principal:
-        key, algorithm = self._key_for(jwt.get_unverified_header(token))
+        key = self._key_for(_header_of(token))
         claims = jwt.decode(
             token,
             key,
-            algorithms=[algorithm],
+            algorithms=[key.algorithm_name],
             audience=AUDIENCE,
             issuer=self._issuer,
             leeway=LEEWAY_SECONDS,
@@ -66,16 +68,34 @@ class Authenticator:
         )
         return _principal(claims)
 
-    def _key_for(self, header: dict[str, Any]) -> tuple[PyJWK | bytes, str]:
-        """Choose the key, and with it the one algorithm. The header only says in which family to look."""
+    def _key_for(self, header: dict[str, Any]) -> PyJWK:
+        """Choose the key, which has its one algorithm. The header only says in which family to look."""
         algorithm = header.get("alg")
         if algorithm == "HS256" and self._secret:
-            return self._secret.get_secret_value().encode(), "HS256"
+            return self._secret
         if algorithm in ALGORITHMS.values() and self._jwks and (kid := header.get("kid")):
             if key := self._jwks.key(kid):
-                return key, key.algorithm_name
+                return key
             raise jwt.InvalidKeyError("the project has no key of this kid")
         raise jwt.InvalidAlgorithmError("no key is configured for this kind of token")
+
+
+def _as_key(secret: SecretStr) -> PyJWK:
+    """Return a secret as a key of a JWKS is: looked at once, and not for each token anew."""
+    k = base64url_encode(secret.get_secret_value().encode()).decode()
+    return PyJWK({"kty": "oct", "k": k, "alg": "HS256"})
+
+
+def _header_of(token: str) -> dict[str, Any]:
+    """Return what a token says of its own key. PyJWT looks at all of the header later; here it would take the whole
+    token apart a second time."""
+    try:
+        header = json.loads(base64url_decode(token.partition(".")[0]))
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise jwt.DecodeError("the header is not a JSON object")
+    return header
 
 
 def _principal(claims: dict[str, Any]) -> Principal:

@@ -31,9 +31,10 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 def _add_lists(response: Response) -> Response:
     # flask-cors decides about the origin; the lists are the same for every request.
-    if response.headers.get("Access-Control-Allow-Origin") != "*":
+    origin = response.headers.get("Access-Control-Allow-Origin")
+    if origin != "*":
         response.vary.add("Origin")
-    if "Access-Control-Allow-Origin" in response.headers:
+    if origin is not None:
         response.headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS
         response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
         if request.method == "OPTIONS":

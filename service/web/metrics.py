@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, current_app, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -18,6 +18,8 @@ from service.errors import DatabaseBusyError, DatabaseError
 from service.jobs import monitoring
 from service.web.requests import database
 
+# A load of a second and more is seen; three more numbers for each request are not worth their time.
+NOTE_POOL_SECONDS = 1.0
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 DESCRIPTIONS = {
     "jobs": ("Jobs by status.", "status"),
@@ -58,14 +60,22 @@ def metrics() -> Response:
 
 @blueprint.after_app_request
 def observe(response: Response) -> Response:
-    """Count a request and note how the pool is used."""
+    """Count a request, and note now and then how the pool is used."""
     # Both addresses of a function are one route, and no caller makes up new ones.
     route = request.url_rule.rule.removeprefix("/functions/v1") if request.url_rule else "unknown"
     method = request.method if request.method in METHODS else "other"
     REQUESTS.labels(route, method, str(response.status_code)).observe(time.perf_counter() - g.started)
+    _note_pool()
+    return response
+
+
+def _note_pool() -> None:
+    now = time.monotonic()
+    if now < current_app.extensions.get("pool_noted", 0.0) + NOTE_POOL_SECONDS:
+        return
+    current_app.extensions["pool_noted"] = now
     for state, connections in database().count_connections().items():
         POOL.labels(state).set(connections)
-    return response
 
 
 class DatabaseCollector:

@@ -58,6 +58,7 @@ class Client:
         self._head = bytearray()
         self._reads_head = True
         self._late = False
+        self._answer = bytearray()
         self.idle = True
         self._deadline = time.monotonic() + HEAD_SECONDS
 
@@ -113,10 +114,15 @@ class Client:
             raise LimitRequestHeaders("limit of the whole head")
 
     def sendall(self, data: bytes) -> None:
+        """Keep a piece of an answer: gunicorn writes head and body apart, and each packet costs both sides a turn."""
+        self._answer += data
+
+    def send_answer(self) -> None:
         """Raises BrokenPipeError where the client does not take it in time."""
+        answer, self._answer = self._answer, bytearray()
         self._sock.settimeout(ANSWER_SECONDS)
         try:
-            self._sock.sendall(data)
+            self._sock.sendall(answer)
         except TimeoutError:
             raise BrokenPipeError(errno.EPIPE, "the client does not read") from None
 
@@ -171,6 +177,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         try:
             super().handle_request(listener_name, req, sock, addr)
         finally:
+            sock.send_answer()
             if not discard_rest_of(req.body):
                 sock.hang_up()
         sock.expect_request()
@@ -188,6 +195,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         if isinstance(exc, Exception):
             with suppress(OSError):
                 client.sendall(refused(self.wsgi, refusal_of(exc), client.told()))
+                client.send_answer()
 
 
 def discard_rest_of(body: Any) -> bool:

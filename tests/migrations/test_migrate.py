@@ -251,6 +251,8 @@ def test_a_table_in_use_is_waited_for_no_longer_than_the_dashboard_can_bear(
     own_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.migrate, "WAIT_FOR_TABLES", "50ms")
+    with connect(own_database_url) as conn:
+        conn.execute("drop trigger historical_sync_jobs_finished_inserted on historical_sync_jobs")  # to be made anew
     with connect(own_database_url) as conn, conn.transaction():
         conn.execute("lock table historical_sync_jobs in exclusive mode")
         with pytest.raises(MigrationError, match="end that, or wait, and migrate again"):

@@ -27,7 +27,6 @@ from tests.support.processing import (
     count_calls,
     in_range,
     job,
-    listeners,
     snapshot,
     some_calls,
     status,
@@ -196,7 +195,6 @@ class TestWatch:
     ) -> None:
         with StandinServer({KEY: MANY}) as api:
             watch = processors.start(api, "--watch")
-            wait_until(lambda: listeners(sql))
             first = add_job(sql, add_agency(sql))
             wait_until(lambda: status(sql, first) == "completed")
             api.faults = Faults(latency_seconds=0.2, max_page_size=20)

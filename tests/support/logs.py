@@ -19,6 +19,8 @@ def json_logs(settings: Settings, capsys: pytest.CaptureFixture[str]) -> Iterato
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
     configure_logs(settings)
+    # A logger that is kept would go on writing to what is captured here.
+    structlog.configure(cache_logger_on_first_use=False)
     try:
         yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     finally:

@@ -200,11 +200,6 @@ def assert_imported(sql: Sql, job_id: UUID, expected: list[Call]) -> None:
     assert stored == {call["callId"]: call for call in expected}
 
 
-def listeners(sql: Sql) -> int:
-    listening = "query = 'listen historical_sync_pending' and state = 'idle' and datname = current_database()"
-    return sql.execute(f"select from pg_stat_activity where {listening}").rowcount
-
-
 def live_leases(sql: Sql) -> int:
     return sql.execute("select from public.historical_sync_jobs where lease_expires_at > clock_timestamp()").rowcount
 

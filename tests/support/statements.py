@@ -1,5 +1,6 @@
-"""A relay in front of Postgres that counts the round trips asked of it, and can fall silent."""
+"""A relay in front of Postgres that counts the round trips asked of it, can fall silent, and can pose as a pooler."""
 
+import re
 import socket
 import struct
 import threading
@@ -11,6 +12,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 # What makes a server answer and a client wait (PostgreSQL documentation, "Message Formats"): Query and Sync.
 ROUND_TRIPS = (b"Q", b"S")
+
+# BackendKeyData: its length, the number of the process (four bytes), a secret.
+KEY_DATA = re.compile(rb"(K\0\0\0\x0c).(...)", re.DOTALL)
 
 
 class Count:
@@ -26,6 +30,8 @@ class Statements:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._count = Count()
         self.silent = False
+        # As a pooler in transaction mode does: another process answers than the one that was announced.
+        self.announces_another_process = False
         self._sockets: list[socket.socket] = []
         user, password = self._target.get("user", ""), self._target.get("password") or ""
         port = self._listener.getsockname()[1]
@@ -78,6 +84,8 @@ class Statements:
     def _relay_answers(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while data := server.recv(65536):
+                if self.announces_another_process:
+                    data = KEY_DATA.sub(lambda found: found[1] + b"\x7f" + found[2], data)
                 if not self.silent:
                     client.sendall(data)
             client.shutdown(socket.SHUT_WR)

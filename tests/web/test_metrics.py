@@ -137,3 +137,46 @@ def test_what_a_killed_server_has_counted_is_removed_by_the_next_one_and_what_a_
             other.process.terminate()
             other.process.wait()
             assert folders() == living
+
+
+def test_jobs_and_calls_are_told_as_they_are_whatever_becomes_of_the_jobs(client: FlaskClient, sql: Sql) -> None:
+    def told() -> dict[str, float]:
+        found = samples(client.get("/metrics").text)
+        names = ("historical_sync_jobs", "historical_sync_calls")
+        return {labels[0][1]: value for (name, labels), value in found.items() if name in names}
+
+    def there() -> dict[str, float]:
+        jobs = sql.execute("select status::text, count(*) from public.historical_sync_jobs group by status")
+        statuses = ("pending", "in_progress", "completed", "failed", "cancelled")
+        [calls] = sql.execute(
+            """
+            select coalesce(sum(imported_calls), 0)::float8 as imported,
+                coalesce(sum(skipped_calls), 0)::float8 as skipped,
+                coalesce(sum(failed_calls), 0)::float8 as failed
+            from public.historical_sync_jobs
+            """
+        )
+        return dict.fromkeys(statuses, 0) | {row["status"]: row["count"] for row in jobs} | calls
+
+    agencies = [add_agency(sql, "Some") for _ in range(60)]
+    for ended in ("completed", "failed", "cancelled"):
+        sql.execute(
+            """
+            insert into public.historical_sync_jobs (agency_id, date_to, status, imported_calls, skipped_calls)
+            select id, now(), %s, 3, 1 from unnest(%s) as id
+            """,
+            [ended, agencies],
+        )
+    assert told() == there()
+    for change in (
+        "update public.historical_sync_jobs set status = 'pending' where status = 'failed'",
+        "update public.historical_sync_jobs set status = 'in_progress', imported_calls = 9 where status = 'pending'",
+        "update public.historical_sync_jobs set status = 'completed', failed_calls = 2 where status = 'in_progress'",
+        "update public.historical_sync_jobs set imported_calls = imported_calls + 1 where status = 'cancelled'",
+        "delete from public.historical_sync_jobs where status = 'cancelled'",
+    ):
+        sql.execute(change)
+        assert told() == there()
+    assert sql.execute("select from historical_sync.finished_jobs").rowcount <= 100 + 1
+    sql.execute("delete from public.agencies")
+    assert told() == there()

@@ -11,3 +11,5 @@ drop function if exists historical_sync.store_calls(public.historical_sync_jobs,
 drop function if exists historical_sync.store_calls_at_once(public.historical_sync_jobs, text[], timestamptz);
 drop function if exists historical_sync.store_calls_singly(public.historical_sync_jobs, text[], timestamptz);
 drop function if exists historical_sync.note_failed_call(uuid, text, text);
+-- Starts are found by polling. The processors of release 0.1 poll as well, beside listening.
+drop function if exists historical_sync.notify_pending() cascade;

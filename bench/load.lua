@@ -1,5 +1,5 @@
 -- One token per request, from the file named by the first argument; each wrk thread (their number is the second)
--- takes its own share. The third is the method.
+-- takes its own share. The third is the method, the fourth, where it is given, a folder of ETags, one for each token.
 local counter = 0
 function setup(thread)
   thread:set("id", counter)
@@ -15,9 +15,12 @@ function init(args)
   end
   next_token = 0
   method = args[3]
+  etag = args[4]
 end
 
 function request()
   next_token = next_token % #tokens + 1
-  return wrk.format(method, nil, { ["Authorization"] = "Bearer " .. tokens[next_token] })
+  local headers = { ["Authorization"] = "Bearer " .. tokens[next_token] }
+  if etag then headers["If-None-Match"] = etag end
+  return wrk.format(method, nil, headers)
 end
