@@ -82,6 +82,13 @@ check: .venv/.ready ## What CI runs: lint, format, types, import contracts, test
 docs: .venv/.ready ## Write what docs/ and .env.example take from the code
 	@$(BIN)/python -m docs.make
 
-bench: .venv/.ready ## Run the benchmarks: imports, and requests per second where wrk is installed
+bench: .venv/.ready bench/.venv/.ready ## Run the benchmarks (about 20 minutes; requests need wrk and h2load)
+	@$(BIN)/python -m bench.requests
+	@$(BIN)/python -m bench.growth
 	@$(BIN)/python -m bench.process
-	@$(BIN)/python -m bench.start_sync
+
+# The peers of the web service, which it does not know.
+bench/.venv/.ready: bench/peers/requirements.txt
+	@$(PYTHON) -m venv bench/.venv
+	@bench/.venv/bin/pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt
+	@touch $@

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import psycopg
 import urllib3
 from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
+from psycopg.rows import dict_row
 
 from tests.support.database import Sql, add_agency, login_url, url_with
 from tests.support.serving import Serve, children
@@ -180,3 +182,18 @@ def test_jobs_and_calls_are_told_as_they_are_whatever_becomes_of_the_jobs(client
     assert sql.execute("select from historical_sync.finished_jobs").rowcount <= 100 + 1
     sql.execute("delete from public.agencies")
     assert told() == there()
+
+
+def test_jobs_that_are_cut_off_at_once_are_no_longer_counted(
+    own_database_url: str, make_app: Callable[..., Flask]
+) -> None:
+    app = make_app(database_url=login_url(own_database_url, "historical_sync_service"))
+    with psycopg.connect(own_database_url, autocommit=True, row_factory=dict_row) as conn:
+        conn.execute(
+            "insert into public.historical_sync_jobs (agency_id, date_to, status) values (%s, now(), 'failed')",
+            [add_agency(conn)],
+        )
+        failed = ("historical_sync_jobs", (("status", "failed"),))
+        assert samples(app.test_client().get("/metrics").text)[failed] == 1
+        conn.execute("truncate public.historical_sync_jobs cascade")
+        assert samples(app.test_client().get("/metrics").text)[failed] == 0

@@ -7,6 +7,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if tg_op = 'TRUNCATE' then
+        truncate historical_sync.finished_jobs;
+        return null;
+    end if;
     if tg_op <> 'INSERT' and old.status not in ('pending', 'in_progress') then
         insert into historical_sync.finished_jobs
         values (
@@ -49,6 +53,9 @@ begin
         after delete on public.historical_sync_jobs
         for each row when (old.status not in ('pending', 'in_progress'))
         execute function historical_sync.count_finished_job();
+    create trigger historical_sync_jobs_finished_truncated
+        after truncate on public.historical_sync_jobs
+        for each statement execute function historical_sync.count_finished_job();
     insert into historical_sync.finished_jobs
     select
         status,
