@@ -18,7 +18,7 @@ import structlog
 from service.database import Conn, Database
 from service.jobs import leases
 from service.jobs.leases import Claim, Stored, Window
-from service.processor.call_page import CallPage
+from service.processor.call_page import CallPage, mend
 from service.processor.endless_guard import EndlessGuard, ForgottenCursors
 from service.processor.errors import JobFailedError, RetryableError, StaleCursorError
 from service.processor.page_fetcher import PageFetcher
@@ -103,22 +103,30 @@ class WindowImporter:
         return 2 * window.planned_calls + SPARE_PAGES * self.claim.page_size
 
     def _store(self, window: Window, page: CallPage) -> Stored:
-        """Store a page, again if the answer is lost while the database is away: that counts nothing twice."""
-        stored = self._through_outages(
+        """Store a page, mended and call by call where Postgres refuses one of its calls."""
+        stored = self._commit(window, page, singly=False)
+        if stored is None:
+            stored = self._commit(window, replace(page, calls=[mend(call) for call in page.calls]), singly=True)
+        assert stored is not None, "what is stored singly is stored"
+        if stored.failed_call_ids:
+            log.warning("calls_not_stored", job_id=str(self.claim.job_id), call_ids=stored.failed_call_ids)
+        return stored
+
+    def _commit(self, window: Window, page: CallPage, *, singly: bool) -> Stored | None:
+        """Commit a page, again if the answer is lost while the database is away: that counts nothing twice."""
+        return self._through_outages(
             lambda conn: leases.commit_page(
                 conn,
                 self.claim,
                 window.id,
                 calls=page.calls,
+                singly=singly,
                 age=timedelta(seconds=time.monotonic() - page.asked_at),
                 next_query=page.next_query,
                 total=page.total,
                 lease=self.lease,
             )
         )
-        if stored.failed_call_ids:
-            log.warning("calls_not_stored", job_id=str(self.claim.job_id), call_ids=stored.failed_call_ids)
-        return stored
 
     def _start_afresh(self, window: Window, endless: EndlessGuard) -> list[Window]:
         """Return windows in place of one whose cursor the API has forgotten: smaller ones, that need fewer cursors."""

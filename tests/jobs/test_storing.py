@@ -105,6 +105,12 @@ ODD_CALLS = {
     "a day that no month has": ('"created": "2026-02-30T00:00:00Z"', (0, 1)),
     "a day that this year has not": ('"created": "2026-02-29T00:00:00Z"', (0, 1)),
     "an offset that no place has": ('"created": "2026-03-01T00:00:00+99:00"', (0, 1)),
+    "a number of 5,000 digits": (f'"created": "2026-03-01T00:00:00Z", "x": {"7" * 5000}', (1, 0)),
+    "a number of 200,000 digits": (f'"created": "2026-03-01T00:00:00Z", "x": {"7" * 200_000}', (1, 0)),
+    "times finer than any clock": (
+        f'"created": "2026-03-01T00:00:00.{"9" * 200}Z", "ended": "2026-03-01T00:00:01.{"0" * 200}Z"',
+        (1, 0),
+    ),
     "a number too large": (f'"created": "2026-03-01T00:00:00Z", "x": 1e{"9" * 9}', (1, 0)),
     "a year too late": ('"created": "9999-12-31T23:59:59-14:00"', (0, 0)),
 }

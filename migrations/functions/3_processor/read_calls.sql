@@ -26,16 +26,15 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
     select
-        coalesce(nullif(call ->> 'callId', ''), 'unknown ' || md5(listed.text)) as ultravox_call_id,
+        coalesce(id, made_up_id) as ultravox_call_id,
         case
-            when nullif(call ->> 'callId', '') is null then 'The call has no id.'
-            when is_dated is not true then 'The call does not say when it was created.'
+            when id is null then 'The call has no id.'
+            when created_at is null then 'The call does not say when it was created.'
         end as failure,
         coalesce(call ->> 'agentId', call #>> '{agent,agentId}') as agent_id,
-        -- Postgres would round what is finer than it keeps, up to the end of a range.
-        case when is_dated then regexp_replace(call ->> 'created', '(\.\d{6})\d+', '\1')::timestamptz end as created_at,
-        case when call ->> 'joined' ~ instant then (call ->> 'joined')::timestamptz end as joined_at,
-        case when call ->> 'ended' ~ instant then (call ->> 'ended')::timestamptz end as ended_at,
+        created_at,
+        case when joined ~ instant then joined::timestamptz end as joined_at,
+        case when ended ~ instant then ended::timestamptz end as ended_at,
         call ->> 'endReason' as end_reason,
         call ->> 'billingStatus' as billing_status,
         substring(call ->> 'billedDuration' from '^(\d+(?:\.\d+)?)s$')::numeric as billed_seconds,
@@ -47,12 +46,20 @@ as $$
         call ->> 'summary' as summary,
         case jsonb_typeof(call -> 'metadata') when 'object' then call -> 'metadata' else '{}' end as metadata,
         call as data,
-        listed.number,
+        number,
         -- An index takes no long one.
-        case when length(call ->> 'callId') > 1000 then md5(call ->> 'callId')
-            else coalesce(nullif(call ->> 'callId', ''), 'unknown ' || md5(listed.text)) end as listed_id
+        case when length(id) > 1000 then md5(id) else coalesce(id, made_up_id) end as listed_id
     from unnest(p_calls) with ordinality as listed (text, number)
     cross join historical_sync.iso_8601() as instant
     cross join lateral (select listed.text::jsonb as call offset 0) as parsed
-    cross join lateral (select call ->> 'created' ~ instant as is_dated offset 0) as checked
+    cross join lateral (
+        select nullif(call ->> 'callId', '') as id,
+            case when nullif(call ->> 'callId', '') is null then 'unknown ' || md5(listed.text) end as made_up_id,
+            -- Postgres would round what is finer than it keeps, up to the end of a range.
+            regexp_replace(call ->> 'created', '(\.\d{6})\d+', '\1') as created,
+            regexp_replace(call ->> 'joined', '(\.\d{6})\d+', '\1') as joined,
+            regexp_replace(call ->> 'ended', '(\.\d{6})\d+', '\1') as ended
+        offset 0
+    ) as said
+    cross join lateral (select case when created ~ instant then created::timestamptz end as created_at offset 0) as dated
 $$;

@@ -47,15 +47,21 @@ begin
     )
     select
         count(stored.ultravox_call_id),
-        count(known.ultravox_call_id) filter (where failure is null and stored.ultravox_call_id is null),
+        count(*) filter (where is_known),
         coalesce(array_agg(listed_id) filter (where failure is not null), '{}'),
         count(*) filter (where counted.cleared),
-        count(*) filter (where failure is null and stored.ultravox_call_id is null and known.ultravox_call_id is null)
+        count(*) filter (where not is_known)
     into imported, skipped, failed_call_ids, cleared, v_kept_out
     from listed join counted on call_id = listed_id
     left join stored using (ultravox_call_id)
-    left join public.calls as known
-        on known.agency_id = p_job.agency_id and known.ultravox_call_id = listed.ultravox_call_id;
+    cross join lateral (
+        select case when failure is null and stored.ultravox_call_id is null then coalesce(
+            -- A join would read all calls of the agency.
+            (select true from public.calls as known
+                where known.agency_id = p_job.agency_id and known.ultravox_call_id = listed.ultravox_call_id),
+            false
+        ) end as is_known
+    ) as looked_up;
     perform historical_sync.refuse_kept_out(v_kept_out);
     return next;
 end
