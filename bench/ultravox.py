@@ -45,11 +45,11 @@ class Calls:
         created = (self._until - (number + 1) * self._step).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return self._texts[number % len(self._texts)].replace("ID", call_id, 1).replace("CREATED", created, 1)
 
-    def page(self, query: dict[str, str]) -> dict[str, str]:
+    def page(self, query: dict[str, str], host: str) -> dict[str, str]:
         numbers = self.between(*_bounds(query, self._until))
         start, size = int(query.get("cursor", numbers.start)), int(query.get("pageSize", "50"))
         end = min(start + size, numbers.stop)
-        more = f'"http://localhost/api/calls?{urlencode({**query, "cursor": end})}"' if end < numbers.stop else "null"
+        more = f'"http://{host}/api/calls?{urlencode({**query, "cursor": end})}"' if end < numbers.stop else "null"
         return {
             "results": f"[{','.join(map(self.text, range(start, end)))}]",
             "next": more,
@@ -102,8 +102,12 @@ def serve(calls: Calls, latency: float, limit: Limit | None, port: int) -> None:
             admitted = limit is None or limit.admits()
             time.sleep(latency)
             query = dict(parse_qsl(asked.query))
-            answer = calls.histogram if asked.path.endswith("/usage/calls") else calls.page
-            members = answer(query) if admitted else {"detail": '"Request was throttled."'}
+            if not admitted:
+                members = {"detail": '"Request was throttled."'}
+            elif asked.path.endswith("/usage/calls"):
+                members = calls.histogram(query)
+            else:
+                members = calls.page(query, self.headers["Host"])
             texts = (f'"{name}":{value}' for name, value in members.items())
             body = b"{" + ",".join(texts).encode() + b"}"
             self.send_response(200 if admitted else 429)

@@ -44,7 +44,7 @@ def plan_windows(
 
 
 def count_windows(calls: int, page_size: int, threads: int) -> int:
-    """Return into how many windows so many calls are cut, of as many whole pages: one a thread, or several long ones."""
+    """Return into how many windows so many calls are cut, of as many whole pages: one a thread, or more long ones."""
     if calls <= page_size:
         return 1
     pages = -(-calls // max(1, int(page_size * FILL)))

@@ -14,6 +14,7 @@ from service.errors import LeaseLostError
 from service.jobs import leases
 from service.jobs.leases import Stored
 from service.local.demo_calls import Call
+from service.local.standin import Faults
 from service.processor import call_page, page_fetcher, ultravox, window_importer
 from tests.support.database import Sql
 from tests.support.importing import FROM, KEY, TO, Import, call_at, calls
@@ -332,3 +333,20 @@ def test_a_lost_lease_stores_nothing(job: Import, change: str) -> None:
             transition(conn, claim, window["id"])
     assert (len(job.rows()), job.counts()) == (3, (3, 3, 0, 0))
     assert job.sql.execute("select * from historical_sync.windows").fetchall() == [window]
+
+
+@pytest.mark.parametrize("deletion", ["delete from public.agencies", "truncate public.agencies cascade"])
+def test_what_a_job_was_given_is_forgotten_with_the_job(job: Import, deletion: str) -> None:
+    job.put(*calls(4))
+    job.run()
+    assert job.sql.execute("select from historical_sync.listed_calls").rowcount == 4
+    job.sql.execute(deletion)
+    assert job.sql.execute("select from historical_sync.listed_calls").rowcount == 0
+
+
+def test_a_page_with_one_odd_instant_keeps_the_sound_ones(job: Import) -> None:
+    job.put(*({**call, "joined": call["created"]} for call in calls(3)), call_at(FROM, "odd", joined="soon"))
+    job.server.faults = Faults(max_page_size=10)
+    job.run()
+    assert [row["joined_at"] == row["created_at"] for row in job.rows().values()] == [True, True, True, False]
+    assert job.rows()["odd"]["joined_at"] is None

@@ -15,8 +15,7 @@ begin
         -- Of several with one id, one that can be stored.
         select distinct on (ultravox_call_id) * from historical_sync.read_calls(p_calls)
         -- The API's bounds are both inclusive and ours half-open, and not every API keeps to its bounds.
-        where created_at is null
-            or (created_at < p_job.date_to and created_at >= coalesce(p_job.date_from, '-infinity'))
+        where created_at is null or (created_at < p_job.date_to and created_at >= coalesce(p_job.date_from, '-infinity'))
         order by ultravox_call_id, failure is not null, number
     ),
     stored as (
@@ -30,10 +29,10 @@ begin
         -- One order for everybody: two that store the same calls wait for each other instead of deadlocking.
         order by ultravox_call_id
         on conflict (agency_id, ultravox_call_id) do update
-        set (source, agent_id, created_at, joined_at, ended_at)
-                = (excluded.source, excluded.agent_id, excluded.created_at, excluded.joined_at, excluded.ended_at),
-            (end_reason, billing_status, billed_seconds, medium)
-                = (excluded.end_reason, excluded.billing_status, excluded.billed_seconds, excluded.medium),
+        set (source, agent_id, created_at, joined_at, ended_at, end_reason, billing_status, billed_seconds, medium) = (
+                excluded.source, excluded.agent_id, excluded.created_at, excluded.joined_at, excluded.ended_at,
+                excluded.end_reason, excluded.billing_status, excluded.billed_seconds, excluded.medium
+            ),
             (short_summary, summary, metadata, data, fetched_at, updated_at)
                 = (excluded.short_summary, excluded.summary, excluded.metadata, excluded.data, excluded.fetched_at, now())
         where (known.data, known.created_at) is distinct from (excluded.data, excluded.created_at)
@@ -41,27 +40,21 @@ begin
         returning known.ultravox_call_id
     ),
     counted as (
-        select note.call_id, note.cleared
-        from (select array_agg(listed_id) as ids, array_agg(failure) as failures from listed) as page
+        select note.* from (select array_agg(listed_id) as ids, array_agg(failure) as failures from listed) as page
         cross join historical_sync.note_listed_calls(p_job.id, p_window_id, ids, failures) as note
     )
-    select
-        count(stored.ultravox_call_id),
-        count(*) filter (where is_known),
+    select count(stored.ultravox_call_id), count(known.is_there),
         coalesce(array_agg(listed_id) filter (where failure is not null), '{}'),
         count(*) filter (where counted.cleared),
-        count(*) filter (where not is_known)
+        count(*) filter (where failure is null and stored.ultravox_call_id is null and known.is_there is null)
     into imported, skipped, failed_call_ids, cleared, v_kept_out
-    from listed join counted on call_id = listed_id
-    left join stored using (ultravox_call_id)
-    cross join lateral (
-        select case when failure is null and stored.ultravox_call_id is null then coalesce(
-            -- A join would read all calls of the agency.
-            (select true from public.calls as known
-                where known.agency_id = p_job.agency_id and known.ultravox_call_id = listed.ultravox_call_id),
-            false
-        ) end as is_known
-    ) as looked_up;
+    from listed join counted on call_id = listed_id left join stored using (ultravox_call_id)
+    left join lateral (
+        -- With a limit each is looked up by itself. A join could read all calls of the agency.
+        select true as is_there from public.calls
+        where failure is null and stored.ultravox_call_id is null
+            and agency_id = p_job.agency_id and ultravox_call_id = listed.ultravox_call_id limit 1
+    ) as known on true;
     perform historical_sync.refuse_kept_out(v_kept_out);
     return next;
 end
