@@ -112,8 +112,8 @@ class Bench:
         self.empty()
         sockets = self.url.partition("host=")[2]
         command = [
-            self.dlt_python(),
-            ROOT / "bench" / "dlt_import.py",
+            str(self.dlt_python()),
+            str(ROOT / "bench" / "dlt_import.py"),
             f"http://127.0.0.1:{PORT}",
             sockets,
             str(windows),

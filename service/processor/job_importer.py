@@ -63,7 +63,8 @@ class JobImporter:
         )
         with heartbeat(self.database, self.claim, self.lease, on_lost=queue.fail):
             self._import(queue, backlog, self._plan())
-            self._import(queue, backlog, self._verify())
+            if rechecks := self._verify():
+                self._import(queue, backlog, rechecks)
         job = self._through_outages(lambda conn: leases.complete(conn, self.claim))
         self._forget_listed_calls()
         return job

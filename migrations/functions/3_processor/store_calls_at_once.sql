@@ -1,11 +1,13 @@
 -- Stores what a job has been given: inserts and updates calls of its range, newest knowledge first, and counts each
 -- once. Raises an exception where one of them cannot be stored.
+-- The plan is made while the tables may be small, and kept while they grow: none is ever to be read as a whole.
 create or replace function historical_sync.store_calls_at_once(
     p_job public.historical_sync_jobs, p_window_id bigint, p_calls text[], p_fetched_at timestamptz
 )
 returns table (imported integer, skipped integer, failed_call_ids text[], cleared integer)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_kept_out bigint;
