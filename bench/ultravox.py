@@ -8,7 +8,6 @@ import argparse
 import hashlib
 import json
 import time
-from collections import deque
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
@@ -67,20 +66,28 @@ class Calls:
         return {"hourly": json.dumps(hours)}
 
 
-class Limit:
-    """So many requests in any second."""
+class Gate:
+    """Lets so many requests through in any second, and all where there is no limit."""
 
-    def __init__(self, requests: int | None) -> None:
-        self._admitted: deque[float] = deque(maxlen=requests)
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._admitted: list[float] = []
         self._lock = Lock()
 
     def admits(self) -> bool:
         with self._lock:
             now = time.monotonic()
-            if self._admitted.maxlen == len(self._admitted) and now - self._admitted[0] < 1:
+            if self._limit and len(self._admitted) >= self._limit and now - self._admitted[-self._limit] < 1:
                 return False
             self._admitted.append(now)
             return True
+
+    def rate(self) -> dict[str, str]:
+        """How many requests were let through per second, in the middle nine tenths of them."""
+        with self._lock:
+            tail = len(self._admitted) // 20
+            middle = self._admitted[tail : -tail or None]
+            return {"rate": f"{(len(middle) - 1) / max(middle[-1] - middle[0], 1e-6):.1f}"}
 
 
 def _bounds(query: dict[str, str], until: datetime) -> tuple[datetime, datetime]:
@@ -91,7 +98,7 @@ def _bounds(query: dict[str, str], until: datetime) -> tuple[datetime, datetime]
     )
 
 
-def serve(calls: Calls, latency: float, limit: Limit | None, port: int) -> None:
+def serve(calls: Calls, latency: float, gate: Gate, port: int) -> None:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -99,11 +106,13 @@ def serve(calls: Calls, latency: float, limit: Limit | None, port: int) -> None:
 
         def do_GET(self) -> None:
             asked = urlsplit(self.path)
-            admitted = limit is None or limit.admits()
+            admitted = asked.path == "/rate" or gate.admits()
             time.sleep(latency)
             query = dict(parse_qsl(asked.query))
             if not admitted:
                 members = {"detail": '"Request was throttled."'}
+            elif asked.path == "/rate":
+                members = gate.rate()
             elif asked.path.endswith("/usage/calls"):
                 members = calls.histogram(query)
             else:
@@ -132,8 +141,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, help="seconds of every answer")
     parser.add_argument("--limit", type=int, help="requests in any second, beyond which the answer is 429")
     options = parser.parse_args()
-    limit = Limit(options.limit) if options.limit else None
-    serve(Calls(options.calls, options.until), options.latency, limit, options.port)
+    serve(Calls(options.calls, options.until), options.latency, Gate(options.limit), options.port)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class JobImporter:
         queue = WindowQueue(
             threads=self.threads,
             stopping=self.stopping,
-            is_at_its_limit=lambda: backlog.is_full or self.limiter.is_exhausted,
+            is_at_its_limit=lambda: backlog.is_long or self.limiter.is_exhausted,
         )
         with heartbeat(self.database, self.claim, self.lease, on_lost=queue.fail):
             self._import(queue, backlog, self._plan())

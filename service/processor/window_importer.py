@@ -118,7 +118,7 @@ class WindowImporter:
 
     def _commit(self, window: Window, page: CallPage, *, singly: bool) -> Stored | None:
         """Commit a page, again if the answer is lost while the database is away: that counts nothing twice."""
-        with self.backlog.turn():
+        with self.backlog.turn(page.calls):
             return self._through_outages(
                 lambda conn: leases.commit_page(
                     conn,
