@@ -92,7 +92,11 @@ class Settings(BaseSettings):
         description="Seconds a whole answer of the API may take, from the look-up of its name to the last byte",
     )
     ultravox_requests_per_second: float = Field(
-        200.0, gt=0, le=1000, description="Requests per API key and processor; Ultravox allows 200"
+        190.0,
+        gt=0,
+        le=1000,
+        description="Requests per API key and processor; Ultravox allows 200, and some come late and so too close to"
+        " the next ones",
     )
     credentials_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
@@ -101,7 +105,13 @@ class Settings(BaseSettings):
     )
     lease_seconds: float = Field(60.0, ge=1, le=3600, description="Seconds after which a silent processor is replaced")
     processor_jobs: int = Field(4, ge=1, le=64, description="Jobs a processor works on at once")
-    processor_windows: int = Field(8, ge=1, le=64, description="Windows of a job that page at once")
+    processor_windows: int = Field(
+        96,
+        ge=1,
+        le=256,
+        description="Windows of a job that page at once, at most: the requests per second times the seconds that a page"
+        " takes is enough",
+    )
     processor_max_failures: int = Field(
         10, ge=1, le=100, description="Failures in a row, without a page stored, after which a job fails"
     )

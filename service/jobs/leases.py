@@ -127,21 +127,22 @@ def commit_page(
     window_id: int,
     *,
     calls: list[str],
+    singly: bool,
     age: timedelta,
     next_query: str | None,
     total: int | None,
     lease: timedelta,
-) -> Stored:
+) -> Stored | None:
     """Store the calls of a page, the checkpoint, the counters and a heartbeat: one transaction, one round trip.
 
-    `age` is the time since the API was asked: the clock is the database's.
+    `age` is the time since the API was asked: the clock is the database's. Where Postgres refuses one of the calls, it
+    stores the others and counts that one as failed if it is to store them `singly`, and else nothing: that is None.
     """
     with conn.cursor(row_factory=class_row(Stored)) as cursor:
-        [stored] = cursor.execute(
-            "select * from historical_sync.commit_page(%s, %s, %s, %s, %b::text[], %s, %s, %s)",
-            [claim.job_id, claim.fencing_token, window_id, age, calls, next_query, total, lease],
-        ).fetchall()
-        return stored
+        return cursor.execute(
+            "select * from historical_sync.commit_page(%s, %s, %s, %s, %b::text[], %s, %s, %s, %s)",
+            [claim.job_id, claim.fencing_token, window_id, age, calls, singly, next_query, total, lease],
+        ).fetchone()
 
 
 def forget_listed_calls(conn: Conn, claim: Claim, *, limit: int) -> bool:

@@ -14,6 +14,7 @@ from service.errors import DatabaseError
 from service.jobs import leases
 from service.jobs.job import Job
 from service.jobs.leases import Claim, Stored, Window
+from service.processor.backlog import Backlog
 from service.processor.errors import StopRequested
 from service.processor.heartbeat import heartbeat
 from service.processor.histogram import Histogram
@@ -54,10 +55,16 @@ class JobImporter:
 
         Raises the first failure of a thread, LeaseLostError before any other, and StopRequested.
         """
-        queue = WindowQueue(threads=self.threads, stopping=self.stopping)
+        backlog = Backlog()
+        queue = WindowQueue(
+            threads=self.threads,
+            stopping=self.stopping,
+            is_at_its_limit=lambda: backlog.is_long or self.limiter.is_exhausted,
+        )
         with heartbeat(self.database, self.claim, self.lease, on_lost=queue.fail):
-            self._import(queue, self._plan())
-            self._import(queue, self._verify())
+            self._import(queue, backlog, self._plan())
+            if rechecks := self._verify():
+                self._import(queue, backlog, rechecks)
         job = self._through_outages(lambda conn: leases.complete(conn, self.claim))
         self._forget_listed_calls()
         return job
@@ -90,7 +97,7 @@ class JobImporter:
                 return (window.starts_at, window.ends_at) == (self.claim.date_from, self.claim.date_to)
         return False
 
-    def _import(self, queue: WindowQueue, windows: list[Window]) -> None:
+    def _import(self, queue: WindowQueue, backlog: Backlog, windows: list[Window]) -> None:
         queue.put(windows)
         importer = WindowImporter(
             database=self.database,
@@ -100,6 +107,7 @@ class JobImporter:
             stopped=queue.stopped,
             wants_cut=queue.wants_cut,
             on_stored=self.on_stored,
+            backlog=backlog,
         )
         threads = [
             threading.Thread(target=_empty_queue, args=(queue, importer), daemon=True) for _ in range(self.threads)

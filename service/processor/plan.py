@@ -7,7 +7,8 @@ from itertools import accumulate, pairwise
 
 from service.processor.histogram import Histogram
 
-# Several windows for each thread even out what the histogram did not know, and each must be worth its first request.
+# Several windows for each thread even out what the histogram did not know, where each has many pages. Otherwise all
+# begin at once: threads that go on with a second window, while others have none, make the import last.
 WINDOWS_PER_THREAD = 2
 PAGES_PER_WINDOW = 10
 # Windows overlap a little, and what they share must not make a page more.
@@ -43,8 +44,11 @@ def plan_windows(
 
 
 def count_windows(calls: int, page_size: int, threads: int) -> int:
-    """Return how many windows so many calls are worth: one a page until each thread has one, then far fewer."""
+    """Return into how many windows so many calls are cut, of as many whole pages: one a thread, or more long ones."""
     if calls <= page_size:
         return 1
     pages = -(-calls // max(1, int(page_size * FILL)))
-    return min(pages, max(threads, min(pages // PAGES_PER_WINDOW, threads * WINDOWS_PER_THREAD)))
+    several = pages >= threads * WINDOWS_PER_THREAD * PAGES_PER_WINDOW
+    most = threads * WINDOWS_PER_THREAD if several else threads
+    pages_per_window = -(-pages // most)
+    return -(-pages // pages_per_window)

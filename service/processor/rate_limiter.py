@@ -3,6 +3,9 @@
 import threading
 import time
 
+# Threads that ask at the same moment wait a little although each finds its slot soon.
+EXHAUSTED_SECONDS = 0.05
+
 
 class RateLimiter:
     """Spaces the requests of one API key, over all its threads in this process."""
@@ -20,6 +23,11 @@ class RateLimiter:
             slot = max(now, self._next_at)
             self._next_at = slot + self._interval
             return slot - now
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Tell whether requests wait for their slots: more threads would make no more requests."""
+        return self._next_at - time.monotonic() > EXHAUSTED_SECONDS
 
     def pause(self, seconds: float) -> None:
         """Put the next slot off: the API has asked for it."""

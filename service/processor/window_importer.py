@@ -18,7 +18,8 @@ import structlog
 from service.database import Conn, Database
 from service.jobs import leases
 from service.jobs.leases import Claim, Stored, Window
-from service.processor.call_page import CallPage
+from service.processor.backlog import Backlog
+from service.processor.call_page import CallPage, mend
 from service.processor.endless_guard import EndlessGuard, ForgottenCursors
 from service.processor.errors import JobFailedError, RetryableError, StaleCursorError
 from service.processor.page_fetcher import PageFetcher
@@ -46,6 +47,7 @@ class WindowImporter:
     stopped: Callable[[], bool]
     wants_cut: Callable[[Window, CallPage, int], bool]
     on_stored: Callable[[Claim, Stored], None]
+    backlog: Backlog = field(default_factory=Backlog)
     forgotten: ForgottenCursors = field(default_factory=ForgottenCursors)
     no_more_rechecks: threading.Event = field(default_factory=threading.Event)
 
@@ -69,6 +71,7 @@ class WindowImporter:
         query, listed = window.cursor or self._first_query(window), 0
         may_be_cut = window.cursor is None
         while not self.stopped():
+            self.backlog.wait_for_room(self.stopped)
             try:
                 page = self.fetcher.fetch(query)
             except StaleCursorError:
@@ -103,22 +106,32 @@ class WindowImporter:
         return 2 * window.planned_calls + SPARE_PAGES * self.claim.page_size
 
     def _store(self, window: Window, page: CallPage) -> Stored:
-        """Store a page, again if the answer is lost while the database is away: that counts nothing twice."""
-        stored = self._through_outages(
-            lambda conn: leases.commit_page(
-                conn,
-                self.claim,
-                window.id,
-                calls=page.calls,
-                age=timedelta(seconds=time.monotonic() - page.asked_at),
-                next_query=page.next_query,
-                total=page.total,
-                lease=self.lease,
-            )
-        )
+        """Store a page, mended and call by call where Postgres refuses one of its calls."""
+        stored = self._commit(window, page, singly=False)
+        if stored is None:
+            stored = self._commit(window, replace(page, calls=[mend(call) for call in page.calls]), singly=True)
+        if stored is None:
+            raise AssertionError("unreachable")
         if stored.failed_call_ids:
             log.warning("calls_not_stored", job_id=str(self.claim.job_id), call_ids=stored.failed_call_ids)
         return stored
+
+    def _commit(self, window: Window, page: CallPage, *, singly: bool) -> Stored | None:
+        """Commit a page, again if the answer is lost while the database is away: that counts nothing twice."""
+        with self.backlog.turn(page.calls):
+            return self._through_outages(
+                lambda conn: leases.commit_page(
+                    conn,
+                    self.claim,
+                    window.id,
+                    calls=page.calls,
+                    singly=singly,
+                    age=timedelta(seconds=time.monotonic() - page.asked_at),
+                    next_query=page.next_query,
+                    total=page.total,
+                    lease=self.lease,
+                )
+            )
 
     def _start_afresh(self, window: Window, endless: EndlessGuard) -> list[Window]:
         """Return windows in place of one whose cursor the API has forgotten: smaller ones, that need fewer cursors."""

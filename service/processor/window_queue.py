@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from service.errors import LeaseLostError
 from service.jobs.leases import Window
@@ -9,6 +10,8 @@ from service.processor.call_page import CallPage
 from service.processor.errors import StopRequested
 
 LOOK_AGAIN_SECONDS = 0.5
+# A window of fewer pages is not worth a cut.
+SHORT_WINDOW_PAGES = 2
 # A window of more pages is cut at its beginning even if nobody waits for work yet, so that the threads end together;
 # but no more often for each thread than this, for the API's total need not be true.
 LONG_WINDOW_PAGES = 25
@@ -21,9 +24,11 @@ OVERRUN = 2
 class WindowQueue:
     """Gives the windows of a job to its threads until all are finished, one thread fails, or the work is to stop."""
 
-    def __init__(self, *, threads: int, stopping: threading.Event) -> None:
+    def __init__(self, *, threads: int, stopping: threading.Event, is_at_its_limit: Callable[[], bool]) -> None:
+        """More windows at once make nothing faster while the job `is_at_its_limit`."""
         self._threads = threads
         self._stopping = stopping
+        self._is_at_its_limit = is_at_its_limit
         self._changed = threading.Condition()
         self._waiting: deque[Window] = deque()
         self._idle = 0
@@ -79,11 +84,12 @@ class WindowQueue:
         with self._changed:
             if window.is_recheck:
                 return False  # nothing in it is expected to be new
+            somebody_waits = self._idle > len(self._waiting) and not self._is_at_its_limit()
             if window.planned_calls is not None:
-                overrun = max(listed, page.total or 0) > OVERRUN * window.planned_calls
-                return overrun and self._idle > len(self._waiting)
-            if self._idle > len(self._waiting):
-                return True
+                return somebody_waits and max(listed, page.total or 0) > OVERRUN * window.planned_calls
+            if somebody_waits:
+                # Both halves list again what this page has, so there has to be more.
+                return page.total is None or page.total > SHORT_WINDOW_PAGES * len(page.calls)
             long = page.total is not None and page.total > LONG_WINDOW_PAGES * len(page.calls) > 0
             if self._threads == 1 or not long or self._cuts_of_long_windows >= self._threads * CUTS_PER_THREAD:
                 return False

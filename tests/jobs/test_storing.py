@@ -14,6 +14,7 @@ from service.errors import LeaseLostError
 from service.jobs import leases
 from service.jobs.leases import Stored
 from service.local.demo_calls import Call
+from service.local.standin import Faults
 from service.processor import call_page, page_fetcher, ultravox, window_importer
 from tests.support.database import Sql
 from tests.support.importing import FROM, KEY, TO, Import, call_at, calls
@@ -105,6 +106,12 @@ ODD_CALLS = {
     "a day that no month has": ('"created": "2026-02-30T00:00:00Z"', (0, 1)),
     "a day that this year has not": ('"created": "2026-02-29T00:00:00Z"', (0, 1)),
     "an offset that no place has": ('"created": "2026-03-01T00:00:00+99:00"', (0, 1)),
+    "a number of 5,000 digits": (f'"created": "2026-03-01T00:00:00Z", "x": {"7" * 5000}', (1, 0)),
+    "a number of 200,000 digits": (f'"created": "2026-03-01T00:00:00Z", "x": {"7" * 200_000}', (1, 0)),
+    "times finer than any clock": (
+        f'"created": "2026-03-01T00:00:00.{"9" * 200}Z", "ended": "2026-03-01T00:00:01.{"0" * 200}Z"',
+        (1, 0),
+    ),
     "a number too large": (f'"created": "2026-03-01T00:00:00Z", "x": 1e{"9" * 9}', (1, 0)),
     "a year too late": ('"created": "9999-12-31T23:59:59-14:00"', (0, 0)),
 }
@@ -330,3 +337,20 @@ def test_a_lost_lease_stores_nothing(job: Import, change: str) -> None:
             transition(conn, claim, window["id"])
     assert (len(job.rows()), job.counts()) == (3, (3, 3, 0, 0))
     assert job.sql.execute("select * from historical_sync.windows").fetchall() == [window]
+
+
+@pytest.mark.parametrize("deletion", ["delete from public.agencies", "truncate public.agencies cascade"])
+def test_what_a_job_was_given_is_forgotten_with_the_job(job: Import, deletion: str) -> None:
+    job.put(*calls(4))
+    job.run()
+    assert job.sql.execute("select from historical_sync.listed_calls").rowcount == 4
+    job.sql.execute(deletion)
+    assert job.sql.execute("select from historical_sync.listed_calls").rowcount == 0
+
+
+def test_a_page_with_one_odd_instant_keeps_the_sound_ones(job: Import) -> None:
+    job.put(*({**call, "joined": call["created"]} for call in calls(3)), call_at(FROM, "odd", joined="soon"))
+    job.server.faults = Faults(max_page_size=10)
+    job.run()
+    assert [row["joined_at"] == row["created_at"] for row in job.rows().values()] == [True, True, True, False]
+    assert job.rows()["odd"]["joined_at"] is None

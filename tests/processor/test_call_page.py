@@ -138,4 +138,6 @@ def test_a_page_with_one_unreadable_call_is_taken_apart_as_one_without(
     sound = parse_page(text.encode(errors="replace"), 0.0)
     spoilt = parse_page(text.replace('"SPOILT"', DEEP).encode(errors="replace"), 0.0)
     assert (spoilt.next_query, spoilt.total) == (sound.next_query, sound.total) == (link and link[1:], 7)
-    assert [json.loads(call) for call in spoilt.calls[:-1]] == [json.loads(mend(call)) for call in sound.calls[:-1]]
+    assert [json.loads(mend(call)) for call in spoilt.calls[:-1]] == [
+        json.loads(mend(call)) for call in sound.calls[:-1]
+    ]

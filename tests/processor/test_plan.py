@@ -18,9 +18,22 @@ def hours(*calls: int) -> Histogram:
 
 @pytest.mark.parametrize(
     ("calls", "windows"),
-    [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3), (700, 8), (720, 8), (4000, 8), (12_000, 13), (10**6, 16)],
+    [
+        (0, 1),
+        (1, 1),
+        (100, 1),
+        (101, 2),
+        (250, 3),
+        (700, 8),
+        (720, 8),
+        (4000, 8),
+        (12_000, 8),
+        (14_310, 8),
+        (14_400, 16),
+        (10**6, 16),
+    ],
 )
-def test_a_window_is_worth_a_page_until_every_thread_has_one_and_many_pages_then(calls: int, windows: int) -> None:
+def test_every_thread_has_one_window_of_whole_pages_and_two_where_they_are_long(calls: int, windows: int) -> None:
     assert count_windows(calls, page_size=100, threads=8) == windows
 
 

@@ -139,16 +139,19 @@ def calls_before(newest: datetime, count: int) -> list[Call]:
 
 def store_calls(conn: Conn, claim: Claim, window: Window, calls: list[Any], next_query: str | None) -> Stored:
     """Store a page of these as if it came from the API a second ago."""
-    return leases.commit_page(
+    stored = leases.commit_page(
         conn,
         claim,
         window.id,
         calls=[json.dumps(call) for call in calls],
+        singly=True,
         age=timedelta(seconds=1),
         next_query=next_query,
         total=None,
         lease=LEASE,
     )
+    assert stored is not None
+    return stored
 
 
 def in_range(calls: Iterable[Call], date_from: datetime | None, date_to: datetime) -> list[Call]:

@@ -1,13 +1,15 @@
 -- Stores a page: its calls, the window's checkpoint, the job's counters and a heartbeat, all or nothing. p_calls are
 -- the texts of its calls, p_next the query of the page after it, null at the end: only the API's word ends a window.
 -- p_age is how long ago the API was asked, by the asker's stopwatch: the time itself is the database's. The same page
--- again counts nothing twice.
+-- again counts nothing twice. A page with a call that is refused is stored without that one if p_singly, and else not at
+-- all: then there is no row.
 create or replace function historical_sync.commit_page(
     p_job_id uuid,
     p_fencing_token bigint,
     p_window_id bigint,
     p_age interval,
     p_calls text[],
+    p_singly boolean,
     p_next text,
     p_total integer,
     p_lease interval
@@ -33,7 +35,10 @@ begin
     select * into v_job from public.historical_sync_jobs where id = p_job_id;
 
     select * into imported, skipped, failed_call_ids, v_cleared
-    from historical_sync.store_calls(v_job, p_window_id, p_calls, v_fetched_at);
+    from historical_sync.store_calls(v_job, p_window_id, p_calls, p_singly, v_fetched_at);
+    if not found then
+        return;
+    end if;
 
     update historical_sync.windows
     set cursor = p_next, finished_at = case when p_next is null then now() end

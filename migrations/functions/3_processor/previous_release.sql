@@ -73,6 +73,6 @@ as $$
             select coalesce(array_agg(call::text order by number), '{}')
             from jsonb_array_elements(p_body -> 'results') with ordinality as results (call, number)
         ),
-        p_next, p_total, p_lease
+        true, p_next, p_total, p_lease
     ) as page
 $$;

@@ -25,17 +25,22 @@ stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
+    with said as materialized (select * from historical_sync.parse_calls(p_calls)),
+    page as materialized (
+        -- To look at all instants of a page at once takes a tenth of the time, and nearly always they are sound.
+        select string_agg(concat_ws(E'\n', created, joined, ended), E'\n')
+            ~ ('^(' || historical_sync.iso_8601() || '(\n|$))*$') as is_sound,
+            '^' || historical_sync.iso_8601() || '$' as instant
+        from said
+    )
     select
-        coalesce(nullif(call ->> 'callId', ''), 'unknown ' || md5(listed.text)) as ultravox_call_id,
-        case
-            when nullif(call ->> 'callId', '') is null then 'The call has no id.'
-            when is_dated is not true then 'The call does not say when it was created.'
-        end as failure,
+        coalesce(id, 'unknown ' || md5(text)) as ultravox_call_id,
+        case when id is null then 'The call has no id.'
+            when created_at is null then 'The call does not say when it was created.' end as failure,
         coalesce(call ->> 'agentId', call #>> '{agent,agentId}') as agent_id,
-        -- Postgres would round what is finer than it keeps, up to the end of a range.
-        case when is_dated then regexp_replace(call ->> 'created', '(\.\d{6})\d+', '\1')::timestamptz end as created_at,
-        case when call ->> 'joined' ~ instant then (call ->> 'joined')::timestamptz end as joined_at,
-        case when call ->> 'ended' ~ instant then (call ->> 'ended')::timestamptz end as ended_at,
+        created_at,
+        case when is_sound or joined ~ instant then joined::timestamptz end as joined_at,
+        case when is_sound or ended ~ instant then ended::timestamptz end as ended_at,
         call ->> 'endReason' as end_reason,
         call ->> 'billingStatus' as billing_status,
         substring(call ->> 'billedDuration' from '^(\d+(?:\.\d+)?)s$')::numeric as billed_seconds,
@@ -47,12 +52,11 @@ as $$
         call ->> 'summary' as summary,
         case jsonb_typeof(call -> 'metadata') when 'object' then call -> 'metadata' else '{}' end as metadata,
         call as data,
-        listed.number,
+        number,
         -- An index takes no long one.
-        case when length(call ->> 'callId') > 1000 then md5(call ->> 'callId')
-            else coalesce(nullif(call ->> 'callId', ''), 'unknown ' || md5(listed.text)) end as listed_id
-    from unnest(p_calls) with ordinality as listed (text, number)
-    cross join historical_sync.iso_8601() as instant
-    cross join lateral (select listed.text::jsonb as call offset 0) as parsed
-    cross join lateral (select call ->> 'created' ~ instant as is_dated offset 0) as checked
+        case when length(id) > 1000 then md5(id) else coalesce(id, 'unknown ' || md5(text)) end as listed_id
+    from said cross join page
+    cross join lateral (
+        select case when is_sound or created ~ instant then created::timestamptz end as created_at offset 0
+    ) as dated
 $$;

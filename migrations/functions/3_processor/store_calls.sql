@@ -1,8 +1,10 @@
--- Stores what a job has been given: all at once, and where one call is in the way of the others, singly.
+-- Stores what a job has been given, all at once. Where one call is in the way of the others they are stored singly, if
+-- that is asked for, and else not at all: then there is no row.
 create or replace function historical_sync.store_calls(
     p_job public.historical_sync_jobs,
     p_window_id bigint,
     p_calls text[],
+    p_singly boolean,
     p_fetched_at timestamptz
 )
 returns table (imported integer, skipped integer, failed_call_ids text[], cleared integer)
@@ -16,6 +18,8 @@ begin
     exception when others then
         if not historical_sync.blames_row(sqlstate) then
             raise;
+        elsif not p_singly then
+            return;
         end if;
         select * into imported, skipped, failed_call_ids, cleared
         from historical_sync.store_calls_singly(p_job, p_window_id, p_calls, p_fetched_at);

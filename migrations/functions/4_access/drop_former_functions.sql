@@ -11,5 +11,7 @@ drop function if exists historical_sync.store_calls(public.historical_sync_jobs,
 drop function if exists historical_sync.store_calls_at_once(public.historical_sync_jobs, text[], timestamptz);
 drop function if exists historical_sync.store_calls_singly(public.historical_sync_jobs, text[], timestamptz);
 drop function if exists historical_sync.note_failed_call(uuid, text, text);
+drop function if exists historical_sync.commit_page(uuid, bigint, bigint, interval, text[], text, integer, interval);
+drop function if exists historical_sync.store_calls(public.historical_sync_jobs, bigint, text[], timestamptz);
 -- Starts are found by polling. The processors of release 0.1 poll as well, beside listening.
 drop function if exists historical_sync.notify_pending() cascade;
