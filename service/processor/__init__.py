@@ -7,6 +7,7 @@ plan             where to cut its range before the first page, by Ultravox' own 
 window_queue     the windows that wait for a thread, and when one is to be cut
 window_importer  one window: fetch a page, store it with its checkpoint, go on with the next one
 page_fetcher     one page: at the pace that the API key may have, tried again where it fails
+backlog          the pages that are fetched and wait for one of the job's connections to be stored with
 endless_guard    tells a window whose pages never end
 ultravox         one request to the API, and what its answer means
 call_page        an answer taken apart: calls, the next page, the total
