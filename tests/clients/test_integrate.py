@@ -154,6 +154,11 @@ def succeeded(process: Process) -> list[str]:
     return process.stdout.splitlines()
 
 
+def complaints(process: Process) -> list[str]:
+    """The lines of its standard error, without supabase-js' own about Node 20."""
+    return [line for line in process.stderr.splitlines() if "Node.js 20" not in line]
+
+
 def statuses(log: Path, name: str = "") -> list[int]:
     """How the functions have answered, or one of them, in order."""
     requests = [
@@ -241,7 +246,7 @@ class TestScript:
         auth.end_sessions()
 
         assert running.wait() == 1
-        assert running.stderr.startswith("The session has ended. Sign in again.")
+        assert complaints(running) == ["The session has ended. Sign in again."]
 
     def test_a_sign_in_that_is_away_for_a_while_is_waited_for(
         self, place: Installation, node_script: Run, auth: SupabaseAuth
@@ -309,8 +314,8 @@ class TestScript:
         running = script(service=place.url, PASSWORD="wrong")
 
         assert running.wait() == 1
-        assert "Invalid login credentials" in running.stderr
-        assert "    at " not in running.stderr  # where in the program it was
+        [sentence] = complaints(running)
+        assert "Invalid login credentials" in sentence
 
     def test_who_finds_nobody_there_is_told_so_in_a_sentence(
         self, place: Installation, script: Run, files: Path
@@ -320,8 +325,8 @@ class TestScript:
         running = script(service=f"http://127.0.0.1:{free_port()}")
 
         assert running.wait() == 1
-        assert running.stderr.startswith("There is no answer at the moment")
-        assert running.stderr.count("\n") == 1
+        [sentence] = complaints(running)
+        assert sentence.startswith("There is no answer at the moment")
 
     def test_who_has_the_wrong_address_is_told_so_in_a_sentence(
         self, place: Installation, script: Run, files: Path
@@ -329,8 +334,8 @@ class TestScript:
         with serving(files) as other:
             running = script(service=other)
             assert running.wait() == 1
-        assert re.match(r"The service answered 404\.|http.* answered 404 without JSON", running.stderr)
-        assert running.stderr.count("\n") == 1
+        [sentence] = complaints(running)
+        assert re.match(r"The service answered 404\.$|http.* answered 501 without JSON", sentence)
 
     def test_who_watches_is_told_that_the_service_is_away(
         self, auth: SupabaseAuth, serve: Serve, node_script: Run, agency_id: UUID
