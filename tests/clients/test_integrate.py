@@ -433,7 +433,10 @@ class TestPage:
         assert f"{day[0]}: {day[1]} of {day[1]} calls, complete" in page.css("#days li").texts
         assert [it.partition("Z: ")[2] for it in page.css("#jobs li").texts] == [f"completed, {CALLS} new calls"]
 
-    def test_who_signs_out_can_start_nothing(self, page: Page, log: Path, auth: SupabaseAuth) -> None:
+    def test_who_is_not_signed_in_or_has_signed_out_can_start_nothing(self, page: Page, log: Path) -> None:
+        self.sign_in(page, "wrong")
+        page.alerts("Invalid login credentials")
+        assert page.css("fieldset:disabled").count() == 1
         self.sign_in(page)
         page.says("Nothing has been imported yet.")
         page.button("Start").click()
