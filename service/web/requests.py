@@ -53,9 +53,8 @@ def read_query(schema: type[Schema]) -> Schema:
     them counted, the caller may have meant the other.
     """
     sent = {name: values for name, values in request.args.lists() if name not in PARAMETERS_OF_THE_PLATFORM}
-    unknown = dict.fromkeys(sent.keys() - schema.model_fields.keys(), "is not a known parameter")
-    _refuse(unknown | {name: "is given more than once" for name in sent.keys() - unknown.keys() if len(sent[name]) > 1})
-    return _parse(schema, {name: value for name, [value] in sent.items()})
+    twice = {name: "is given more than once" for name, values in sent.items() if len(values) > 1}
+    return _parse(schema, {name: values[0] for name, values in sent.items()}, "is not a known parameter", twice)
 
 
 def read_body(schema: type[Schema]) -> Schema:
@@ -65,9 +64,7 @@ def read_body(schema: type[Schema]) -> Schema:
     belongs into the body must not be passed over; 413 if the body is too large.
     """
     read_query(NoQuery)
-    document = _json_object(_read_bytes())
-    _refuse(dict.fromkeys(sorted(document.keys() - schema.model_fields.keys()), "is not a known field"))
-    return _parse(schema, document)
+    return _parse(schema, _json_object(_read_bytes()), "is not a known field", {})
 
 
 def _read_bytes() -> bytes:
@@ -100,14 +97,17 @@ def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _parse(schema: type[Schema], values: dict[str, Any]) -> Schema:
+def _parse(schema: type[Schema], values: dict[str, Any], unknown: str, refused: dict[str, str]) -> Schema:
+    """Return what the schema makes of the values.
+
+    Raises ApiError: 400 that names all that is wrong at once. An unknown one is often a known one misspelt, and whoever
+    mends it should not meet the next fault only then.
+    """
+    refused = refused | {name: unknown for name in values if name not in schema.model_fields}
     try:
-        return schema.model_validate(values)
+        parsed = schema.model_validate({name: value for name, value in values.items() if name not in refused})
     except ValidationError as error:
-        _refuse(faults(error))
-        raise
-
-
-def _refuse(fields: dict[str, str]) -> None:
-    if fields:
-        raise invalid_fields(fields) from None
+        raise invalid_fields(faults(error) | refused) from None
+    if refused:
+        raise invalid_fields(refused)
+    return parsed

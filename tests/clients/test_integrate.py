@@ -12,13 +12,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import UUID
 
 import psycopg
 import pytest
+from pydantic import TypeAdapter
 
+from service.jobs.job import JobWithFailures
 from tests.clients.clients import HERE, require
 from tests.clients.installation import EMAIL, PASSWORD, Installation, OpenPage, some_calls, standin_of
 from tests.clients.pages import Page
@@ -34,6 +37,35 @@ BLOCKS = re.findall(r"^```(\w+)\n(.+?)^```", (ROOT / "docs/integrate.md").read_t
 CALLS = 120
 PROGRAMS = {"node": "first-sync.mjs", "python": "first_sync.py"}
 Run = Callable[..., Process]
+
+CONNECTED = """
+import { connect } from './historical-sync.js'
+const { SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY, SERVICE_URL, EMAIL, PASSWORD } = process.env
+const sync = connect({ supabaseUrl: SUPABASE_URL, publishableKey: SUPABASE_PUBLISHABLE_KEY, serviceUrl: SERVICE_URL })
+await sync.signIn(EMAIL, PASSWORD)
+"""
+# Signs out while the watch sleeps between two polls.
+ABORTING = f"""{CONNECTED}
+const leaving = new AbortController()
+const {{ job_id }} = await sync.start()
+const onChange = ({{ status }}) => {{
+  console.log(status)
+  setTimeout(() => {{ leaving.abort(); sync.supabase.auth.signOut() }})
+}}
+console.log(await sync.watch(job_id, onChange, {{ signal: leaving.signal }}))
+"""
+# Asks, and once more after a signal.
+REFUSED = f"""{CONNECTED}
+async function ask() {{
+  const error = await sync.status().catch((error) => error)
+  const {{ data }} = await sync.supabase.auth.getSession()
+  const isTraced = Boolean(error.requestId)
+  console.log(`${{error.status}} ${{error.code}} ${{isTraced}}, signed in: ${{data.session !== null}}`)
+}}
+const kept = setInterval(() => {{}}, 1000)
+process.once('SIGINT', () => ask().finally(() => clearInterval(kept)))
+await ask()
+"""
 
 
 def named(blocks: list[tuple[str, str]]) -> dict[str, str]:
@@ -120,6 +152,11 @@ def succeeded(process: Process) -> list[str]:
     """Wait for its end; return the lines it has printed."""
     assert process.wait() == 0, process.stderr
     return process.stdout.splitlines()
+
+
+def complaints(process: Process) -> list[str]:
+    """The lines of its standard error, without supabase-js' own about Node 20."""
+    return [line for line in process.stderr.splitlines() if "Node.js 20" not in line]
 
 
 def statuses(log: Path, name: str = "") -> list[int]:
@@ -209,7 +246,7 @@ class TestScript:
         auth.end_sessions()
 
         assert running.wait() == 1
-        assert "SyncError: The session has ended. Sign in again." in running.stderr
+        assert complaints(running) == ["The session has ended. Sign in again."]
 
     def test_a_sign_in_that_is_away_for_a_while_is_waited_for(
         self, place: Installation, node_script: Run, auth: SupabaseAuth
@@ -270,14 +307,66 @@ class TestScript:
         running = script(service=place.url)
 
         assert running.wait() == 1
-        assert "The user does not belong to an agency." in running.stderr
+        assert "Your account does not belong to an agency." in running.stderr
         assert "no_agency" in running.stderr
 
     def test_a_wrong_password_is_told(self, place: Installation, script: Run) -> None:
         running = script(service=place.url, PASSWORD="wrong")
 
         assert running.wait() == 1
-        assert "Invalid login credentials" in running.stderr
+        [sentence] = complaints(running)
+        assert "Invalid login credentials" in sentence
+
+    def test_who_finds_nobody_there_is_told_so_in_a_sentence(
+        self, place: Installation, script: Run, files: Path
+    ) -> None:
+        without_waiting(files)
+
+        running = script(service=f"http://127.0.0.1:{free_port()}")
+
+        assert running.wait() == 1
+        [sentence] = complaints(running)
+        assert sentence.startswith("There is no answer at the moment")
+
+    def test_who_has_the_wrong_address_is_told_so_in_a_sentence(
+        self, place: Installation, script: Run, files: Path
+    ) -> None:
+        with serving(files) as other:
+            running = script(service=other)
+            assert running.wait() == 1
+        [sentence] = complaints(running)
+        assert re.match(r"The service answered 404\.$|http.* answered 501 without JSON", sentence)
+
+    def test_who_watches_is_told_that_the_service_is_away(
+        self, auth: SupabaseAuth, serve: Serve, node_script: Run, agency_id: UUID
+    ) -> None:
+        with serve(SUPABASE_URL=auth.url) as server:
+            running = node_script(service=server.url)
+            wait_until(lambda: "pending" in running.stdout)
+        wait_until(lambda: "There is no answer at the moment. Still trying." in running.stdout)
+
+    def test_a_watch_that_is_aborted_asks_nothing_more_and_gives_undefined(
+        self, place: Installation, run: Run, files: Path, auth: SupabaseAuth, log: Path
+    ) -> None:
+        (files / "abort.mjs").write_text(ABORTING)
+
+        lines = succeeded(run(require("node"), "abort.mjs", service=place.url))
+
+        assert lines == ["pending", "undefined"]
+        assert statuses(log, "get-sync-status") == [200]
+
+    def test_who_is_refused_for_good_is_signed_out_and_keeps_the_code_and_the_request_id(
+        self, auth: SupabaseAuth, serve: Serve, run: Run, files: Path
+    ) -> None:
+        (files / "refused.mjs").write_text(REFUSED)
+        with SupabaseAuth() as another, serve(SUPABASE_URL=another.url) as server:
+            running = run(require("node"), "refused.mjs", service=server.url)
+            wait_until(lambda: "401 token_invalid" in running.stdout)
+            auth.end_sessions()
+            running.popen.send_signal(signal.SIGINT)
+            lines = succeeded(running)
+
+        assert lines == ["401 token_invalid true, signed in: true", "401 token_invalid true, signed in: false"]
 
 
 def test_the_lines_of_curl_sign_in_start_a_sync_and_look_at_it(
@@ -287,12 +376,20 @@ def test_the_lines_of_curl_sign_in_start_a_sync_and_look_at_it(
 
     answers = [json.loads(line) for line in succeeded(run("bash", "-euc", lines, service=place.url)) if line]
 
-    started, status, coverage, listed = answers
+    started, status, coverage, listed, cancelled, resumed = answers
     [job] = jobs_of(place.sql)
+    assert cancelled == {**started, "status": "cancelled"}
+    assert resumed == started
     assert started == {"job_id": str(job["id"]), "status": "pending"}
     assert [status["job"]] == listed["jobs"]
     assert len(coverage["days"]) == 365
     assert auth.grants("password") == 1
+
+
+def test_the_job_that_is_shown_has_every_field_of_a_job() -> None:
+    [shown] = [json.loads(text) for language, text in BLOCKS if language == "json"]
+    assert list(shown) == [field.name for field in fields(JobWithFailures)]
+    TypeAdapter(JobWithFailures).validate_python(shown)
 
 
 class TestPage:
@@ -324,13 +421,30 @@ class TestPage:
         page.says("Nothing has been imported yet.")
         page.button("Start").click()
         page.says("in_progress: ")
-        wait_until(lambda: sum(place.stored_days().values()) > 0)
+        wait_until(lambda: sum(place.stored_days().values()) == 40)
+        stored = sum(place.stored_days().values())
         page.button("Cancel").click()
-        page.says("cancelled: ")
+        page.says(f"cancelled: {round(100 * stored / CALLS)} %, {stored} new calls")
         page.button("Resume").click()
         page.says("in_progress: ")
         place.ultravox.let(math.inf)
         page.says(f"completed, verified: {CALLS} calls are here, 0 missing")
+        [day, *_] = place.stored_days().items()
+        assert f"{day[0]}: {day[1]} of {day[1]} calls, complete" in page.css("#days li").texts
+        assert [it.partition("Z: ")[2] for it in page.css("#jobs li").texts] == [f"completed, {CALLS} new calls"]
+
+    def test_who_is_not_signed_in_or_has_signed_out_can_start_nothing(self, page: Page, log: Path) -> None:
+        self.sign_in(page, "wrong")
+        page.alerts("Invalid login credentials")
+        assert page.css("fieldset:disabled").count() == 1
+        self.sign_in(page)
+        page.says("Nothing has been imported yet.")
+        page.button("Start").click()
+        page.says("pending: 0 %")
+        page.button("Sign out").click()
+        page.css("fieldset:disabled").wait()
+        wait_until(lambda: page.role("status").text == "")
+        assert 401 not in statuses(log)
 
     def test_it_goes_on_watching_after_a_reload_and_its_polls_without_news_cost_a_304(
         self, page: Page, log: Path
@@ -354,7 +468,19 @@ class TestPage:
         add_job(place.sql, agency_id)
         page.button("Start").click()
         page.says("pending: 0 %")
+        page.alerts("A sync of the beginning to ")
         assert len(jobs_of(place.sql)) == 1
+
+
+def without_waiting(files: Path) -> None:
+    """Let the programs try again at once."""
+    for name, waiting, at_once in [
+        ("historical-sync.js", "refusal.retryAfter ?? 2", "0"),
+        ("first_sync.py", "backoff_factor=1", "backoff_factor=0"),
+    ]:
+        text = (files / name).read_text()
+        assert text.count(waiting) == 1
+        (files / name).write_text(text.replace(waiting, at_once))
 
 
 def hang_up(port: int, times: int) -> None:

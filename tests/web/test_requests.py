@@ -1,5 +1,7 @@
 """What a request brings: which method, token and query parameters are taken, and which are refused by name."""
 
+from uuid import uuid4
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -61,6 +63,13 @@ def test_a_parameter_that_is_given_twice_is_refused_by_name(
 ) -> None:
     response = client.get(f"{path}?{query}=1&{query}=1", headers=bearer)
     assert_error(response, 400, "invalid_fields", fields=[query])
+
+
+def test_every_bad_parameter_is_named_at_once(client: FlaskClient, bearer: dict[str, str]) -> None:
+    response = client.get(f"{LIST}?limit=0&before={uuid4()}&before=&jobId=1&jobId=2", headers=bearer)
+    body = assert_error(response, 400, "invalid_fields", fields=["limit", "before", "jobId"])
+    assert body["fields"]["before"] == "is given more than once"
+    assert body["fields"]["jobId"] == "is not a known parameter"
 
 
 def test_the_region_that_supabase_js_adds_to_the_address_is_passed_over(

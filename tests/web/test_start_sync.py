@@ -137,8 +137,8 @@ def test_a_bad_date_is_refused_by_name(
 
 
 def test_every_bad_field_is_named_at_once(client: FlaskClient, bearer: dict[str, str]) -> None:
-    response = client.post(PATH, headers=bearer, json={"date_from": "x", "date_to": 1})
-    assert_error(response, 400, "invalid_fields", fields=["date_from", "date_to"])
+    response = client.post(PATH, headers=bearer, json={"date_from": "x", "date_to": 1, "dateTo": "2026-01-01"})
+    assert_error(response, 400, "invalid_fields", fields=["date_from", "date_to", "dateTo"])
 
 
 @pytest.mark.parametrize(
