@@ -1,8 +1,8 @@
 """What the web service does of starts, conflicts and status answers in a second, beside FastAPI with asyncpg.
 
 `make bench`. Needs wrk, h2load and pgbench. Two peers (bench/peers): one does the same work, the other the least
-possible. The limit is the plain insert by pgbench. Each server has two processes of eight connections; client, servers and the
-database (the embedded one, fsync on) share the machine. The peers stand idle while another is measured.
+possible. The limit is the plain insert by pgbench. Each server has two processes of eight connections; client, servers
+and the database (the embedded one, fsync on) share the machine. The peers stand idle while another is measured.
 """
 
 import re
@@ -166,7 +166,7 @@ class Bench:
         used = cpu_seconds(contender.pids) - before
         answers = int(found(r"(\d+) requests in", output))
         refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
-        # A start that wrk has not waited for comes after the jobs were removed for the next contender, and is in its way.
+        # A start that wrk did not wait for can come after the jobs were removed for the next one, and be in its way.
         if abs((int(refused[1]) if refused else 0) - (answers if load.refused else 0)) > CONNECTIONS:
             sys.exit(f"{contender.name} did not answer as it should: {output}")
         return Figures(float(found(r"Requests/sec:\s+([\d.]+)", output)), used * 1000 / answers)
