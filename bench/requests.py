@@ -187,7 +187,7 @@ class Bench:
         script = self._folder / "insert.sql"
         script.write_text(
             "insert into public.historical_sync_jobs (agency_id, date_to)"
-            " select id, now() from numbered where number = nextval('numbers')"
+            " select id, now() from numbered where number = (select nextval('numbers'))"
         )
         with psycopg.connect(self._url, autocommit=True) as conn:
             conn.execute("truncate public.historical_sync_jobs cascade")
