@@ -1,21 +1,10 @@
 """The least that anybody could get away with: the token and the statement, and nothing of the contract around them."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import asyncpg
 import orjson
 from fastapi import FastAPI, Request, Response
 
-from bench.peers.common import ACTIVE, CREATE, LATEST, open_pool, shown, verified
-
-
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.pool = await open_pool()
-    yield
-    await app.state.pool.close()
-
+from bench.peers.common import ACTIVE, CREATE, LATEST, lifespan, shown, verified
 
 app = FastAPI(lifespan=lifespan, openapi_url=None)
 

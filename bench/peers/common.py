@@ -1,12 +1,15 @@
 """What both peers have in common: the statements of service/jobs/people.py as asyncpg wants them, and the token."""
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import jwt
+from fastapi import FastAPI
 
 SECRET = os.environ["SUPABASE_JWT_SECRET"]
 URL = os.environ["DATABASE_URL"]
@@ -31,8 +34,11 @@ ACTIVE = CALLER + "historical_sync.active_job(caller.agency_id) as wanted on tru
 LATEST = CALLER + "historical_sync.latest_job(caller.agency_id) as wanted on true"
 
 
-async def open_pool() -> asyncpg.Pool:
-    return await asyncpg.create_pool(URL, min_size=8, max_size=8, command_timeout=5, reset=keep_as_it_is)
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.pool = await asyncpg.create_pool(URL, min_size=8, max_size=8, command_timeout=5, reset=keep_as_it_is)
+    yield
+    await app.state.pool.close()
 
 
 def verified(token: str) -> tuple[UUID, UUID | None]:

@@ -4,8 +4,6 @@ of a start and of a status."""
 import hashlib
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -20,7 +18,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from prometheus_client import Histogram
 from pydantic import BaseModel, ConfigDict
 
-from bench.peers.common import ACTIVE, CREATE, LATEST, open_pool, shown, verified
+from bench.peers.common import ACTIVE, CREATE, LATEST, lifespan, shown, verified
 
 REQUESTS = Histogram("peer_request_duration_seconds", "Requests.", ["route", "method", "status"])
 
@@ -85,13 +83,6 @@ class Frame:
                 duration_ms=round(seconds * 1000, 2),
             )
             structlog.contextvars.clear_contextvars()
-
-
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.pool = await open_pool()
-    yield
-    await app.state.pool.close()
 
 
 app = FastAPI(lifespan=lifespan, openapi_url=None)

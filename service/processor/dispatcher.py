@@ -54,10 +54,6 @@ class Dispatcher:
         self._stopping.set()
         self._wake.set()
 
-    def wake(self) -> None:
-        """Look for due jobs now."""
-        self._wake.set()
-
     def results(self) -> list[JobResult]:
         """Return what became of each job so far."""
         return list(self._results.values())

@@ -25,6 +25,7 @@ from service.local.demo_calls import demo_calls
 from service.local.standin import StandinServer
 from tests.deploy import guide
 from tests.deploy.machine import Machine, call, leave_the_network
+from tests.support.answers import Answer
 from tests.support.paths import ROOT
 from tests.support.waiting import wait_until
 
@@ -51,13 +52,6 @@ eval "$hook"
 
 
 @dataclass
-class Answer:
-    status: int
-    headers: urllib3.HTTPHeaderDict
-    body: Any  # the JSON, or None where the body is not JSON
-
-
-@dataclass
 class Site:
     """The deployed service as its callers reach it, over https; and the machine that it runs on."""
 
@@ -76,11 +70,7 @@ class Site:
             "127.0.0.1", 443, ssl_context=trusted, server_hostname=HOST, assert_hostname=HOST
         ) as pool:
             response = pool.request(method, path, headers=headers, retries=False, timeout=60, **options)
-        try:
-            body = json.loads(response.data)
-        except ValueError:
-            body = None
-        return Answer(response.status, response.headers, body)
+        return Answer.of(response)
 
     def get(self, path: str) -> Answer:
         return self.request("GET", path)

@@ -21,6 +21,7 @@ from uuid import uuid4
 import pytest
 import urllib3
 
+from tests.support.answers import Answer
 from tests.support.paths import ROOT
 
 CALLS = 4000
@@ -36,13 +37,6 @@ while url:
     url = page["next"]
 print("\\n".join(sorted(ids)))
 """
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: urllib3.HTTPHeaderDict
-    body: Any  # the JSON, or None where the body is not JSON
 
 
 @dataclass
@@ -89,11 +83,7 @@ class Stack:
             headers.setdefault("Authorization", f"Bearer {self.token}")
         url = f"http://127.0.0.1:{self.port}{path}"
         response = urllib3.request(method, url, headers=headers, retries=False, timeout=30, **options)
-        try:
-            body = json.loads(response.data)
-        except ValueError:
-            body = None
-        return Answer(response.status, response.headers, body)
+        return Answer.of(response)
 
     def get(self, path: str) -> Answer:
         try:
