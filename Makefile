@@ -83,7 +83,7 @@ docs: .venv/.ready ## Write what docs/ and .env.example take from the code
 	@$(BIN)/python -m docs.make
 
 bench: .venv/.ready bench/.venv/.ready ## Run the benchmarks (about 20 minutes; requests need wrk and h2load)
-	@$(BIN)/python -m bench.requests
+	@$(BIN)/python -m bench.web
 	@$(BIN)/python -m bench.growth
 	@$(BIN)/python -m bench.process
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import DEVNULL
 from uuid import UUID
 
 import jwt
@@ -37,7 +38,7 @@ class Side:
         self._fill(agencies, jobs)
         environment = {"DATABASE_URL": url, "SUPABASE_JWT_SECRET": SECRET, "LOG_LEVEL": "error", "WEB_WORKERS": "1"}
         self.origin = f"http://127.0.0.1:{port}"
-        wait_until_ready(f"{self.origin}/readyz", stack.enter_context(gunicorn(port, environment)))
+        wait_until_ready(f"{self.origin}/readyz", stack.enter_context(gunicorn(port, environment, stderr=DEVNULL)))
         self.http = urllib3.PoolManager()
 
     def _fill(self, agencies: int, jobs: int) -> None:

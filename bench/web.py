@@ -1,8 +1,9 @@
 """What the web service does of starts, conflicts and status answers in a second, beside FastAPI with asyncpg.
 
-`make bench`. Needs wrk, h2load and pgbench. Two peers (bench/peers): one does the same work, the other the least
-possible. The limit is the plain insert by pgbench. Each server has two processes of eight connections; client, servers
-and the database (the embedded one, fsync on) share the machine. The peers stand idle while another is measured.
+`make bench`. Needs wrk, h2load and pgbench. Three peers (bench/peers): one does the same work, one the least possible,
+and one the least that is possible with Flask, gunicorn and psycopg. The limit is the plain insert by pgbench. Each
+server has two processes of eight connections; client, servers and the database (the embedded one, fsync on) share the
+machine. The others stand idle while one is measured.
 """
 
 import re
@@ -28,7 +29,9 @@ from service.migrate import migrate
 SECRET = "benchmark-secret-" * 3
 AGENCIES = 40_000
 ROUNDS, SECONDS, THREADS, CONNECTIONS = 5, 4, 2, 16
-STEADY_RATE, STEADY_SECONDS, STEADY_CONNECTIONS, STEADY_ROUNDS = 300, 5, 30, 3
+# Connections that ask ten times a second each, and begin one after the other: all at once would measure a queue.
+STEADY_CONNECTIONS, STEADY_PERIOD, STEADY_SECONDS, STEADY_ROUNDS = 30, "3ms", 5, 5
+STEADY_RATE = STEADY_CONNECTIONS * 10
 START = "/functions/v1/start-historical-sync"
 STATUS = "/functions/v1/get-sync-status"
 LUA = Path(__file__).with_name("load.lua")
@@ -140,6 +143,10 @@ class Bench:
                 metrics.mkdir()
                 variables = {**environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
                 servers[name] = stack.enter_context(child(command, variables, stderr=log))
+            # Not by gunicorn.conf.py, which is this service's.
+            options = ["--config=/dev/null", "--worker-class=gevent", "--workers=2", "--bind=127.0.0.1:8768"]
+            command = ["gunicorn", *options, "bench.peers.bare_flask:app"]
+            servers["bare Flask"] = stack.enter_context(child(command, environment, stderr=log))
             found = []
             for port, (name, process) in enumerate(servers.items(), 8765):
                 wait_until_ready(f"http://127.0.0.1:{port}/readyz", process)
@@ -194,7 +201,8 @@ class Bench:
             conn.execute("create sequence numbers")
             conn.execute("create table numbered as select row_number() over () as number, id from public.agencies")
             conn.execute("create unique index on numbered (number)")
-        load = [f"-c{CONNECTIONS}", f"-j{THREADS}", f"-T{SECONDS}", "-n", "-M", "prepared"]
+        # No more than there are agencies: each can have one.
+        load = [f"-c{CONNECTIONS}", f"-j{THREADS}", f"-t{AGENCIES // CONNECTIONS}", "-n", "-M", "prepared"]
         return float(found(r"tps = ([\d.]+)", run(["pgbench", *load, "-f", script, self._url])))
 
     def steady(self, contenders: list[Contender]) -> str:
@@ -213,15 +221,19 @@ class Bench:
         log = self._folder / "times"
         log.unlink(missing_ok=True)
         rate = STEADY_RATE // STEADY_CONNECTIONS
-        command = ["h2load", "--h1", "-t1", f"-c{STEADY_CONNECTIONS}", f"--rps={rate}", f"-D{STEADY_SECONDS}"]
+        command = ["h2load", "--h1", "-t1", f"-c{STEADY_CONNECTIONS}", f"-n{STEADY_RATE * STEADY_SECONDS}"]
+        command += [f"--rps={rate}", "--rate=1", f"--rate-period={STEADY_PERIOD}", f"--log-file={log}"]
         token = self._tokens.read_text().split("\n", 1)[0]
-        command += [f"--log-file={log}", f"--header=Authorization: Bearer {token}"]
+        command.append(f"--header=Authorization: Bearer {token}")
         if load.method == "POST":
             (self._folder / "body").write_text("{}")
-            command.append(f"--data={self._folder / 'body'}")
+            command += ["--header=Content-Type: application/json", f"--data={self._folder / 'body'}"]
         run([*command, contender.url(load.path)])
         # Of each answer: when it began, its status, how many microseconds it took.
-        microseconds = sorted(int(line.split()[2]) for line in log.read_text().splitlines())
+        answers = [line.split() for line in log.read_text().splitlines()]
+        if {status for _, status, _ in answers} != {"409" if load.refused else "200"}:
+            sys.exit(f"{contender.name} did not answer as it should")
+        microseconds = sorted(int(taken) for _, _, taken in answers)
         return microseconds[len(microseconds) * 99 // 100] / 1000
 
 
