@@ -42,7 +42,7 @@ class Side:
         self.http = urllib3.PoolManager()
 
     def _fill(self, agencies: int, jobs: int) -> None:
-        # An agency in five has an active job, and every job some history.
+        # An agency in five has an active job, its newest, and all have some history; rows lie in the order of time.
         self.conn.execute(
             """
             with agency as (
@@ -56,12 +56,14 @@ class Side:
                 now() - number * interval '1 day', case when number = 1 then now() + interval '1 day' end
             from agency
             cross join generate_series(case when hashtext(id::text) %% 5 = 0 then 1 else 2 end, %s) as number
+            order by number desc
             """,
             [agencies, jobs],
         )
         self.conn.execute("select from historical_sync.metrics()")  # adds up what in life ends one by one
         self.conn.execute("vacuum full historical_sync.finished_jobs")
         self.conn.execute("vacuum analyze")
+        self.conn.execute("checkpoint")
         rows = self.conn.execute(
             "select id from public.agencies except select agency_id from historical_sync.active_jobs limit %s",
             [min(agencies // 2, 100)],

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import psycopg
 import urllib3
 from pydantic import SecretStr
 
+from bench.measure import wait_for_end
 from bench.plain_insert import insert_pages, keep_pages
 from service.local.checkout import ROOT
 from service.local.postgres import embedded_postgres
@@ -45,7 +47,7 @@ UNLIMITED = "1000"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an import took: the whole command, the job from its claim to its end, and the memory of the processor."""
+    """What an import took: the whole command, the jobs from the first claim to the last end, a processor's memory."""
 
     seconds: float
     job_seconds: float
@@ -68,21 +70,23 @@ class Bench:
             wait_until_ready(f"http://127.0.0.1:{PORT}/api/calls?pageSize=1", standin)
             yield
 
-    def empty(self) -> str:
-        """Empty the database and return the id of a new agency."""
+    def empty(self, agencies: int = 1) -> list[str]:
+        """Empty the database and return the ids of new agencies."""
         with psycopg.connect(self.url, autocommit=True) as conn:
             conn.execute("drop schema if exists dlt_bench cascade")
             conn.execute("truncate public.agencies, historical_sync.ultravox_requests cascade")
             conn.execute("vacuum")
             conn.execute("checkpoint")
-            [[agency]] = conn.execute("insert into public.agencies (name) values ('Bench') returning id")
-            return str(agency)
+            insert = "insert into public.agencies (name) select 'Bench' from generate_series(1, %s) returning id"
+            return [str(agency) for [agency] in conn.execute(insert, [agencies]).fetchall()]
 
-    def import_calls(self, requests_per_second: str = UNLIMITED, calls: int = CALLS) -> Outcome:
-        """Run a pass over one job of everything."""
-        agency = self.empty()
+    def import_calls(
+        self, requests_per_second: str = UNLIMITED, calls: int = CALLS, *, agencies: int = 1, processors: int = 1
+    ) -> Outcome:
+        """Run a pass over one job of everything for each agency, with so many processors beside each other."""
         with psycopg.connect(self.url, autocommit=True) as conn:
-            conn.execute("select historical_sync.create_job(%s, null, null, %s)", [agency, UNTIL])
+            for agency in self.empty(agencies):
+                conn.execute("select historical_sync.create_job(%s, null, null, %s)", [agency, UNTIL])
         environment = {
             **os.environ,
             "DATABASE_URL": self.url,
@@ -93,21 +97,23 @@ class Bench:
         }
         command = [str(Path(sys.executable).with_name("flask")), "--app", "wsgi", "process-historical-sync"]
         started = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-        _, status, used = os.wait4(process.pid, 0)
+        running = [
+            subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) for _ in range(processors)
+        ]
+        mebibytes = max(wait_for_end(process) for process in running)
         seconds = time.perf_counter() - started
         with psycopg.connect(self.url) as conn:
-            [[imported, verification, job_seconds]] = conn.execute(
+            jobs = conn.execute("select imported_calls, verification from public.historical_sync_jobs").fetchall()
+            [[job_seconds]] = conn.execute(
                 """
-                select imported_calls, verification, extract(epoch from completed_at - started_at)::float
-                from public.historical_sync_jobs
+                select extract(epoch from max(completed_at) - min(started_at))::float from public.historical_sync_jobs
                 """
             )
             counted = conn.execute("select status, requests from historical_sync.ultravox_requests")
             requests: dict[int, int] = dict(counted.fetchall())
-        if status or (imported, verification) != (calls, "verified"):
-            sys.exit(f"the import did not complete: {imported} calls, {verification}")
-        return Outcome(seconds, job_seconds, used.ru_maxrss / 1024, requests)
+        if any(process.returncode for process in running) or jobs != [(calls, "verified")] * agencies:
+            sys.exit(f"the imports did not complete: {jobs}")
+        return Outcome(seconds, job_seconds, mebibytes, requests)
 
     def import_with_dlt(self, windows: int) -> float:
         self.empty()
@@ -177,7 +183,7 @@ def import_beside_its_limits(bench: Bench) -> None:
         fetch_pages(pages.append)
         keep_pages(bench.url, pages)
         fetched, inserted, imported = alternating(
-            fetch_pages, lambda: insert_pages(bench.url, bench.empty()), bench.import_calls
+            fetch_pages, lambda: insert_pages(bench.url, *bench.empty()), bench.import_calls
         )
     jobs = [outcome.job_seconds for outcome in imported]
     limit = max(statistics.median(fetched), statistics.median(inserted))
@@ -218,12 +224,25 @@ def memory(bench: Bench) -> None:
         show(f"{calls} calls", f"{outcome.mebibytes:.0f} MiB", f"{calls / outcome.job_seconds:.0f} calls/s")
 
 
+def imports_of_agencies(bench: Bench) -> None:
+    agencies, calls = 20, 5_000
+    run = partial(bench.import_calls, calls=calls, agencies=agencies)
+    with bench.ultravox(calls, latency=0.1):
+        one, four = alternating(partial(run, processors=1), partial(run, processors=4))
+    for processors, outcomes in (("one processor", one), ("four processors", four)):
+        seconds = [outcome.job_seconds for outcome in outcomes]
+        each_second = agencies * calls / statistics.median(seconds)
+        name = f"{agencies} agencies at once, {calls} calls each at 100 ms a page, {processors}"
+        show(name, spread(seconds), f"{each_second:.0f} calls/s")
+
+
 ROWS: dict[str, Callable[[Bench], None]] = {
     "limits": import_beside_its_limits,
     "dlt": lambda bench: import_beside_dlt(bench, 0.0),
     "dlt-latency": lambda bench: import_beside_dlt(bench, 0.1),
     "rate": import_at_the_rate_limit,
     "memory": memory,
+    "agencies": imports_of_agencies,
 }
 
 
