@@ -221,7 +221,11 @@ def memory(bench: Bench) -> None:
     for calls in (10_000, 200_000, 1_000_000):
         with bench.ultravox(calls):
             outcome = bench.import_calls(calls=calls)
-        show(f"{calls} calls", f"{outcome.mebibytes:.0f} MiB", f"{calls / outcome.job_seconds:.0f} calls/s")
+        show(
+            f"memory of the processor, {calls} calls",
+            f"{outcome.mebibytes:.0f} MiB",
+            f"{calls / outcome.job_seconds:.0f} calls/s",
+        )
 
 
 def imports_of_agencies(bench: Bench) -> None:
@@ -232,7 +236,7 @@ def imports_of_agencies(bench: Bench) -> None:
     for processors, outcomes in (("one processor", one), ("four processors", four)):
         seconds = [outcome.job_seconds for outcome in outcomes]
         each_second = agencies * calls / statistics.median(seconds)
-        name = f"{agencies} agencies at once, {calls} calls each at 100 ms a page, {processors}"
+        name = f"{agencies} agencies at once, {calls} calls each, 100 ms a page, {processors}"
         show(name, spread(seconds), f"{each_second:.0f} calls/s")
 
 

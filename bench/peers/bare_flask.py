@@ -1,6 +1,6 @@
-"""What Flask, gunicorn and psycopg cost by themselves: as bare.py, of what this service is made of. Runs in its venv.
+"""The least that Flask, gunicorn and psycopg can do: as bare.py, with the libraries of this service, from its .venv.
 
-What this service takes beyond it is the contract; no service on these libraries is faster than this one.
+What this service takes beyond that is the contract.
 """
 
 import os
