@@ -82,7 +82,7 @@ check: .venv/.ready ## What CI runs: lint, format, types, import contracts, test
 docs: .venv/.ready ## Write what docs/ and .env.example take from the code
 	@$(BIN)/python -m docs.make
 
-bench: .venv/.ready bench/.venv/.ready ## Run the benchmarks (about 20 minutes; requests need wrk and h2load)
+bench: .venv/.ready bench/.venv/.ready ## Run the benchmarks (about 20 minutes; requests need wrk, h2load and pgbench)
 	@$(BIN)/python -m bench.web
 	@$(BIN)/python -m bench.growth
 	@$(BIN)/python -m bench.process

@@ -23,18 +23,18 @@ SECRET = base64url_encode(os.environ["SUPABASE_JWT_SECRET"].encode()).decode()
 KEY = PyJWK({"kty": "oct", "k": SECRET, "alg": "HS256"})
 
 app = Flask(__name__)
+# A worker imports this after its fork.
 pool = ConnectionPool(
     os.environ["DATABASE_URL"],
     min_size=8,
     max_size=8,
     kwargs={"autocommit": True, "row_factory": dict_row},
-    open=False,
+    open=True,
 )
 
 
 def ask(statement: str, **parameters: Any) -> dict[str, Any]:
     claims = jwt.decode(request.headers["Authorization"][7:], KEY, ["HS256"], audience="authenticated", leeway=30)
-    pool.open()
     with pool.connection() as conn:
         return conn.execute(statement, {"user_id": UUID(claims["sub"]), "session_id": None, **parameters}).fetchone()
 
@@ -59,7 +59,6 @@ def status() -> Response:
 
 @app.get("/readyz")
 def readyz() -> Response:
-    pool.open()
     with pool.connection() as conn:
         conn.execute("select 1")
     return answer({"status": "ok"})
